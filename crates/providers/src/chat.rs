@@ -78,9 +78,16 @@ pub enum Chunk {
     /// A vendor's opaque reasoning block, to be sent back unchanged with the next request.
     ReasoningBlock(Value),
     /// A tool call begins. `index` counts the calls of one answer from 0; `id` is never empty.
-    ToolCall { index: usize, id: String, name: String },
+    ToolCall {
+        index: usize,
+        id: String,
+        name: String,
+    },
     /// More of the JSON text of the call's arguments.
-    ToolArguments { index: usize, text: String },
+    ToolArguments {
+        index: usize,
+        text: String,
+    },
     Usage(Usage),
     Finish(FinishReason),
 }

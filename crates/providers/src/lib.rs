@@ -7,6 +7,8 @@
 pub mod chat;
 pub mod error;
 pub mod provider;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use chat::{ChatRequest, ChatStream, Chunk, FinishReason, ResponseFormat, Sampling, ToolChoice, ToolSpec};
 pub use error::{ProviderError, ProviderErrorKind};

@@ -44,7 +44,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Sends an OpenAI-shaped body to `path` (`/chat/completions`) and hands back the raw answer,
     /// whatever its status. Dropping the body closes the connection.
     async fn forward(&self, _path: &str, _body: Bytes) -> Result<Forwarded, ProviderError> {
-        Err(ProviderError::new(self.name(), ProviderErrorKind::Unsupported, "this provider cannot pass requests through"))
+        Err(ProviderError::new(
+            self.name(),
+            ProviderErrorKind::Unsupported,
+            "this provider cannot pass requests through",
+        ))
     }
 }
 
