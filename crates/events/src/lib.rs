@@ -1,0 +1,17 @@
+//! The event bus: durable events in commit order, ephemeral ones between them, to any number of
+//! listeners.
+//!
+//! [`EventBus::subscribe`] gives a [`Subscription`] that first reads what was missed, then follows
+//! live, without a gap and without a repeat. The bus keeps a ring of recent durable events; what is
+//! older comes page by page from the [`Log`]. Knows no wire and no database.
+
+mod bus;
+mod log;
+mod subscription;
+
+pub use bus::{EventBus, LIVE_EVENTS_MAX, RECENT_EVENTS_MAX};
+pub use log::{Bounds, Log, LogError};
+pub use subscription::{Delivery, Subscription};
+
+#[cfg(test)]
+mod tests;

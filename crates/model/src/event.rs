@@ -246,14 +246,22 @@ pub const FRAME_SLOTS: usize = 4;
 pub struct Envelope {
     /// Present on durable events.
     pub cursor: Option<Cursor>,
+    /// The event's own cursor, or that of the durable event it came after: keeps the two in order
+    /// for a reader that takes the durable ones from the log.
+    pub position: Cursor,
     pub at: Timestamp,
     pub event: Event,
     frames: [OnceLock<Arc<dyn Any + Send + Sync>>; FRAME_SLOTS],
 }
 
 impl Envelope {
-    pub fn new(cursor: Option<Cursor>, at: Timestamp, event: Event) -> Self {
-        Self { cursor, at, event, frames: Default::default() }
+    pub fn durable(cursor: Cursor, at: Timestamp, event: Event) -> Self {
+        Self { cursor: Some(cursor), position: cursor, at, event, frames: Default::default() }
+    }
+
+    /// `position` is the cursor of the last durable event published before this one.
+    pub fn ephemeral(position: Cursor, at: Timestamp, event: Event) -> Self {
+        Self { cursor: None, position, at, event, frames: Default::default() }
     }
 
     /// The frames of this event in the dialect that owns `slot`, encoding them on first use.
@@ -336,7 +344,7 @@ mod tests {
 
     #[test]
     fn frames_are_encoded_once_for_each_dialect() {
-        let envelope = Envelope::new(None, Timestamp::from_ms(1), Event::HealthChanged { version: 1 });
+        let envelope = Envelope::ephemeral(Cursor(0), Timestamp::from_ms(1), Event::HealthChanged { version: 1 });
         let first = envelope.frames(0, |_| String::from("a"));
         let again = envelope.frames(0, |_| unreachable!("already encoded"));
         assert!(Arc::<String>::ptr_eq(&first, &again));
