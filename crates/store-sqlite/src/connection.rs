@@ -1,0 +1,140 @@
+//! One connection: how it is opened, and the few ways in which the repositories use it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Params, Row};
+use store::StoreError;
+
+use crate::SqliteOptions;
+use crate::events::Log;
+use crate::failure::failure;
+use crate::options::Durability;
+
+/// Prepared statements kept ready by each connection; there are fewer texts than this.
+const STATEMENTS_MAX: usize = 96;
+
+/// The log file is cut back to this size after a checkpoint.
+const WAL_BYTES_KEPT: u32 = 16 << 20;
+
+/// A connection with all repositories on it. Belongs to one thread at a time.
+pub struct Database {
+    sqlite: Connection,
+    pub(crate) log: Log,
+}
+
+impl Database {
+    /// The connection that writes; makes the file when there is none.
+    pub fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let sqlite = connect(path, flags, options.busy_timeout)?;
+        let mode: String = sqlite.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failure)?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(StoreError::Unavailable(format!(
+                "{} cannot have a write-ahead log here: {mode}",
+                path.display()
+            )));
+        }
+        let synchronous = match options.durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        };
+        tune(&sqlite, options.writer_cache_kib)?;
+        sqlite
+            .execute_batch(&format!(
+                "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = {WAL_BYTES_KEPT};"
+            ))
+            .map_err(failure)?;
+        Ok(Self::over(sqlite))
+    }
+
+    /// A connection that only reads an existing file.
+    pub fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let sqlite = connect(path, flags, options.busy_timeout)?;
+        tune(&sqlite, options.reader_cache_kib)?;
+        sqlite.execute_batch("PRAGMA query_only = ON;").map_err(failure)?;
+        Ok(Self::over(sqlite))
+    }
+
+    fn over(sqlite: Connection) -> Self {
+        sqlite.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Self { sqlite, log: Log::default() }
+    }
+
+    pub fn sqlite(&self) -> &Connection {
+        &self.sqlite
+    }
+
+    /// Whether a transaction is open. SQLite closes one by itself when the disk fails.
+    pub fn in_transaction(&self) -> bool {
+        !self.sqlite.is_autocommit()
+    }
+
+    /// `BEGIN`, `COMMIT` and the like.
+    pub fn control(&self, sql: &'static str) -> Result<(), StoreError> {
+        let mut statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
+        statement.execute([]).map(drop).map_err(failure)
+    }
+
+    /// Changes rows inside the open transaction; gives how many.
+    pub fn execute(&self, sql: &str, params: impl Params) -> Result<u64, StoreError> {
+        if !self.in_transaction() {
+            // Without this a unit whose transaction was undone by a failing disk would go on writing piecemeal.
+            return Err(StoreError::NotWritable(String::from("the disk failed and undid the transaction")));
+        }
+        let mut statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
+        let changed = statement.execute(params).map_err(failure)?;
+        Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+    }
+
+    pub fn row<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
+        let mut rows = statement.query(params).map_err(failure)?;
+        match rows.next().map_err(failure)? {
+            Some(row) => read(row).map(Some).map_err(failure),
+            None => Ok(None),
+        }
+    }
+
+    pub fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
+        let mut rows = statement.query(params).map_err(failure)?;
+        let mut values = Vec::new();
+        while let Some(row) = rows.next().map_err(failure)? {
+            values.push(read(row).map_err(failure)?);
+        }
+        Ok(values)
+    }
+
+    /// A number that a query always gives.
+    pub fn number(&self, sql: &str, params: impl Params) -> Result<u64, StoreError> {
+        let value = self.row(sql, params, |row| crate::columns::count(row, 0))?;
+        value.ok_or_else(|| StoreError::Corrupt(format!("no row for `{sql}`")))
+    }
+}
+
+/// Opens without making a file and without anything but a wait for locks; for checks and copies.
+pub fn connect(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<Connection, StoreError> {
+    let sqlite = Connection::open_with_flags(path, flags).map_err(failure)?;
+    sqlite.busy_timeout(busy_timeout).map_err(failure)?;
+    Ok(sqlite)
+}
+
+fn tune(sqlite: &Connection, cache_kib: u32) -> Result<(), StoreError> {
+    // No memory map: it would count as resident memory, and the caches are small on purpose.
+    let pragmas = format!(
+        "PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
+    );
+    sqlite.execute_batch(&pragmas).map_err(failure)
+}

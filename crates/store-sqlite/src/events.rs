@@ -1,0 +1,107 @@
+//! The log of durable events.
+
+use std::cell::{Cell, RefCell};
+
+use model::{Cursor, Event, Timestamp};
+use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
+
+use crate::columns::{Json, bound, count, stored, time};
+use crate::connection::Database;
+
+/// The last cursor ever given. The counter is written only when events are removed; between two
+/// prunings the log itself tells.
+const LAST_CURSOR: &str = "SELECT MAX(COALESCE((SELECT MAX(cursor) FROM events), 0), \
+    COALESCE((SELECT value FROM counters WHERE name = 'event_cursor'), 0))";
+
+/// The writer's place in the log, and what it appended in the transaction at hand.
+#[derive(Default)]
+pub struct Log {
+    /// Unknown until the first transaction, and after one that failed.
+    last: Cell<Option<u64>>,
+    appended: RefCell<Vec<StoredEvent>>,
+}
+
+/// A place to go back to when a unit of work is undone.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    last: Option<u64>,
+    appended: usize,
+}
+
+impl Log {
+    pub fn mark(&self) -> Mark {
+        Mark { last: self.last.get(), appended: self.appended.borrow().len() }
+    }
+
+    pub fn return_to(&self, mark: Mark) {
+        self.last.set(mark.last);
+        self.appended.borrow_mut().truncate(mark.appended);
+    }
+
+    /// After a transaction that failed: the next one asks the database where it stands.
+    pub fn forget(&self) {
+        self.last.set(None);
+        self.appended.borrow_mut().clear();
+    }
+
+    /// What the committed transaction appended, in cursor order.
+    pub fn take_appended(&self) -> Vec<StoredEvent> {
+        self.appended.take()
+    }
+}
+
+impl EventQueries for Database {
+    fn after(&self, after: Cursor, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let sql = "SELECT cursor, created_at, body FROM events WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";
+        self.rows(sql, (bound(after.0), limit), |row| {
+            Ok(StoredEvent {
+                cursor: Cursor(count(row, 0)?),
+                at: time(row, 1)?,
+                event: row.get::<_, Json<Event>>(2)?.0,
+            })
+        })
+    }
+
+    fn bounds(&self) -> Result<LogBounds, StoreError> {
+        let newest = Cursor(self.number(LAST_CURSOR, [])?);
+        let oldest =
+            self.row("SELECT cursor FROM events ORDER BY cursor LIMIT 1", [], |row| count(row, 0).map(Cursor))?;
+        Ok(LogBounds { oldest: oldest.unwrap_or(newest.next()), newest })
+    }
+}
+
+impl EventWrites for Database {
+    fn append(&self, at: Timestamp, event: &Event) -> Result<Cursor, StoreError> {
+        if !event.is_durable() {
+            return Err(StoreError::Conflict(String::from("an event that is not durable cannot be in the log")));
+        }
+        let last = match self.log.last.get() {
+            Some(last) => last,
+            None => self.number(LAST_CURSOR, [])?,
+        };
+        let cursor = Cursor(last).next();
+        let sql = "INSERT INTO events (cursor, created_at, body) VALUES (?1, ?2, ?3)";
+        self.execute(sql, (stored(cursor.0)?, at.as_ms(), Json(event)))?;
+        self.log.last.set(Some(cursor.0));
+        self.log.appended.borrow_mut().push(StoredEvent { cursor, at, event: event.clone() });
+        Ok(cursor)
+    }
+
+    fn prune(&self, before: Timestamp, keep_max: u64) -> Result<u64, StoreError> {
+        let bounds = self.bounds()?;
+        let young = self.row(
+            "SELECT cursor FROM events WHERE created_at >= ?1 ORDER BY cursor LIMIT 1",
+            [before.as_ms()],
+            |row| count(row, 0),
+        )?;
+        let first_kept = young.unwrap_or(bounds.newest.0 + 1).max((bounds.newest.0 + 1).saturating_sub(keep_max));
+        if first_kept <= bounds.oldest.0 {
+            return Ok(0);
+        }
+        self.execute(
+            "INSERT INTO counters (name, value) VALUES ('event_cursor', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+            [stored(bounds.newest.0)?],
+        )?;
+        self.execute("DELETE FROM events WHERE cursor < ?1", [stored(first_kept)?])
+    }
+}

@@ -1,0 +1,217 @@
+//! Rows of transcripts.
+
+use model::{
+    Content, Message, MessageId, NewMessage, Reasoning, Role, RunId, SessionId, SessionKey, Timestamp, ToolCall, Usage,
+};
+use rusqlite::types::Value;
+use rusqlite::{Row, params, params_from_iter};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, StoreError};
+
+use crate::columns::{Json, bound, limit, stored, text, time, word};
+use crate::connection::Database;
+use crate::search;
+
+pub const COLUMNS: &str = "m.message_id, m.seq, m.run_id, m.created_at, m.role, m.content, m.extra";
+
+/// What few messages have, in one column that is empty for all others.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Extra {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Reasoning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: Map<String, serde_json::Value>,
+}
+
+pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let extra = row.get::<_, Option<Json<Extra>>>(6)?.map_or_else(Extra::default, |Json(extra)| extra);
+    Ok(Message {
+        id: MessageId::trusted(text(row, 0)?),
+        seq: row.get(1)?,
+        run_id: row.get::<_, Option<std::sync::Arc<str>>>(2)?.map(RunId::trusted),
+        created_at: time(row, 3)?,
+        body: NewMessage {
+            role: word(row, 4, Role::parse)?,
+            content: row.get::<_, Json<Content>>(5)?.0,
+            tool_calls: extra.tool_calls,
+            tool_call_id: extra.tool_call_id,
+            reasoning: extra.reasoning,
+            usage: extra.usage,
+            model: extra.model,
+            metadata: extra.metadata,
+        },
+    })
+}
+
+fn extra(body: &NewMessage) -> Option<Json<Extra>> {
+    let plain = body.tool_calls.is_empty()
+        && body.tool_call_id.is_none()
+        && body.reasoning.is_none()
+        && body.usage.is_none()
+        && body.model.is_none()
+        && body.metadata.is_empty();
+    (!plain).then(|| {
+        Json(Extra {
+            tool_calls: body.tool_calls.clone(),
+            tool_call_id: body.tool_call_id.clone(),
+            reasoning: body.reasoning.clone(),
+            usage: body.usage,
+            model: body.model.clone(),
+            metadata: body.metadata.clone(),
+        })
+    })
+}
+
+/// ` AND m.role IN (…)`, or nothing for all roles. The words are ours, so they may stand in the text.
+pub fn role_condition(roles: &[Role]) -> String {
+    if roles.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = roles.iter().map(|role| format!("'{}'", role.as_str())).collect();
+    format!(" AND m.role IN ({})", words.join(", "))
+}
+
+impl MessageQueries for Database {
+    fn get(&self, id: &MessageId) -> Result<Option<Message>, StoreError> {
+        self.row(&format!("SELECT {COLUMNS} FROM messages m WHERE m.message_id = ?1"), [id.as_str()], message)
+    }
+
+    fn page(&self, session: &SessionId, page: &MessagePage) -> Result<Vec<Message>, StoreError> {
+        let mut condition = role_condition(&page.roles);
+        let mut values = vec![
+            Value::Text(session.to_string()),
+            Value::Integer(limit(page.limit)),
+            Value::Integer(bound(page.skip_newest)),
+        ];
+        if let Some(before) = page.before {
+            values.push(Value::Integer(before.as_ms()));
+            condition.push_str(" AND m.created_at < ?4");
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m WHERE m.session_id = ?1{condition} ORDER BY m.seq DESC LIMIT ?2 OFFSET ?3"
+        );
+        let mut messages = self.rows(&sql, params_from_iter(&values), message)?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    fn count(&self, session: &SessionId) -> Result<u64, StoreError> {
+        self.number("SELECT COUNT(*) FROM messages WHERE session_id = ?1", [session.as_str()])
+    }
+
+    fn of_run(&self, run: &RunId) -> Result<Vec<Message>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m \
+             WHERE m.run_id = ?1 OR m.message_id = (SELECT r.message_id FROM runs r WHERE r.run_id = ?1) ORDER BY m.seq"
+        );
+        self.rows(&sql, [run.as_str()], message)
+    }
+
+    fn first_user_text(&self, session: &SessionId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT content FROM messages WHERE session_id = ?1 AND role = 'user' ORDER BY seq LIMIT 1";
+        self.row(sql, [session.as_str()], |row| Ok(row.get::<_, Json<Content>>(0)?.0.text().into_owned()))
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Vec<MessageHit>, StoreError> {
+        search::search(self, query)
+    }
+}
+
+impl Database {
+    fn insert_message(
+        &self,
+        (key, session): (&SessionKey, &SessionId),
+        seq: i64,
+        id: &MessageId,
+        run: Option<&RunId>,
+        at: Timestamp,
+        body: &NewMessage,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        self.execute(
+            sql,
+            params![
+                id.as_str(),
+                session.as_str(),
+                seq,
+                run.map(RunId::as_str),
+                body.role.as_str(),
+                at.as_ms(),
+                stored(body.token_estimate())?,
+                Json(&body.content),
+                extra(body),
+            ],
+        )?;
+        // First, because it goes by the row inserted last.
+        search::index(self, body)?;
+        if seq == 1 || run.is_none() {
+            self.note_transcript(key, session)?;
+        }
+        Ok(())
+    }
+
+    /// A transcript begins with message 1, or with a summary that took the place of others.
+    fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
+        let sql = "INSERT INTO transcripts (session_id, session_key, agent_id) VALUES (?1, ?2, ?3) ON CONFLICT (session_id) DO NOTHING";
+        self.execute(sql, (session.as_str(), key.as_str(), key.agent().as_str())).map(drop)
+    }
+}
+
+impl MessageWrites for Database {
+    fn append(
+        &self,
+        session: (&SessionKey, &SessionId),
+        id: &MessageId,
+        run: Option<&RunId>,
+        at: Timestamp,
+        body: &NewMessage,
+    ) -> Result<i64, StoreError> {
+        let last = self.row("SELECT MAX(seq) FROM messages WHERE session_id = ?1", [session.1.as_str()], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
+        let seq = last.flatten().unwrap_or(0) + 1;
+        self.insert_message(session, seq, id, run, at, body)?;
+        Ok(seq)
+    }
+
+    fn replace_head(
+        &self,
+        session: (&SessionKey, &SessionId),
+        up_to: i64,
+        id: &MessageId,
+        at: Timestamp,
+        summary: &NewMessage,
+    ) -> Result<u64, StoreError> {
+        let replaced = self.remove_head(session.1, up_to)?;
+        self.insert_message(session, up_to, id, None, at, summary)?;
+        Ok(replaced)
+    }
+
+    fn remove_head(&self, session: &SessionId, up_to: i64) -> Result<u64, StoreError> {
+        self.execute("DELETE FROM messages WHERE session_id = ?1 AND seq <= ?2", (session.as_str(), up_to))
+    }
+
+    fn clear(&self, session: &SessionId, keep_system: bool) -> Result<u64, StoreError> {
+        let sql = if keep_system {
+            "DELETE FROM messages WHERE session_id = ?1 AND role <> 'system'"
+        } else {
+            "DELETE FROM messages WHERE session_id = ?1"
+        };
+        self.execute(sql, [session.as_str()])
+    }
+
+    fn token_sum(&self, session: &SessionId) -> Result<u64, StoreError> {
+        self.number("SELECT COALESCE(SUM(tokens), 0) FROM messages WHERE session_id = ?1", [session.as_str()])
+    }
+}

@@ -1,0 +1,149 @@
+//! The schema and its way forward.
+//!
+//! Migrations are numbered, embedded and only go forward. A table says which were applied and with
+//! what content, so that an edited one is noticed instead of half believed.
+
+use store::StoreError;
+
+use crate::connection::Database;
+use crate::failure::failure;
+
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// In order; the first is number 1.
+const MIGRATIONS: &[Migration] = &[Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") }];
+
+/// Brings the schema to the newest version this program knows.
+///
+/// [`StoreError::FromTheFuture`] when a newer program was here; [`StoreError::Corrupt`] when a
+/// migration was applied with other content than ours.
+pub fn migrate(database: &Database) -> Result<(), StoreError> {
+    apply(database, MIGRATIONS)
+}
+
+/// The version of the schema that this program writes.
+pub fn newest_version() -> u32 {
+    number(MIGRATIONS.len())
+}
+
+fn apply(database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {
+    let found = applied(database)?;
+    let known = number(migrations.len());
+    if let Some((version, _)) = found.last().filter(|(version, _)| *version > known) {
+        return Err(StoreError::FromTheFuture { found: *version, known });
+    }
+    for (position, migration) in migrations.iter().enumerate() {
+        let version = number(position + 1);
+        let checksum = checksum(migration.sql);
+        match found.get(position) {
+            Some((at, there)) if *at == version && *there == checksum => {}
+            Some((at, _)) => {
+                let text = format!(
+                    "migration {at} was applied with other content than migration {version} `{}` has",
+                    migration.name
+                );
+                return Err(StoreError::Corrupt(text));
+            }
+            None => step(database, version, migration, &checksum)?,
+        }
+    }
+    Ok(())
+}
+
+/// Version and checksum of what was applied, in order; empty for a new file.
+fn applied(database: &Database) -> Result<Vec<(u32, String)>, StoreError> {
+    let there = database
+        .number("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'", [])?;
+    if there == 0 {
+        return Ok(Vec::new());
+    }
+    database.rows("SELECT version, checksum FROM schema_migrations ORDER BY version", [], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+fn step(database: &Database, version: u32, migration: &Migration, checksum: &str) -> Result<(), StoreError> {
+    database.control("BEGIN IMMEDIATE")?;
+    let done = (|| {
+        let table = "CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)";
+        database.sqlite().execute_batch(table).map_err(failure)?;
+        database.sqlite().execute_batch(migration.sql).map_err(failure)?;
+        database.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
+            (version, migration.name, checksum),
+        )?;
+        database.control("COMMIT")
+    })();
+    if done.is_err() && database.in_transaction() {
+        // The first error is the one to tell.
+        let _ = database.control("ROLLBACK");
+    }
+    done
+}
+
+/// FNV-1a: tells an edit, which is all that is asked of it.
+fn checksum(sql: &str) -> String {
+    let hash = sql
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+fn number(position: usize) -> u32 {
+    u32::try_from(position).expect("there are few migrations")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SqliteOptions;
+
+    const FIRST: Migration = Migration { name: "first", sql: "CREATE TABLE a (x BIGINT); INSERT INTO a VALUES (1);" };
+    const SECOND: Migration = Migration { name: "second", sql: "ALTER TABLE a ADD COLUMN y BIGINT;" };
+    const BROKEN: Migration =
+        Migration { name: "broken", sql: "CREATE TABLE b (x BIGINT); INSERT INTO nowhere VALUES (1);" };
+
+    fn database(folder: &tempfile::TempDir) -> Database {
+        Database::open_writer(&folder.path().join("m.db"), &SqliteOptions::default()).expect("opens")
+    }
+
+    #[test]
+    fn each_migration_is_applied_once_and_in_order() {
+        let folder = tempfile::tempdir().expect("folder");
+        let database = database(&folder);
+        for _ in 0..2 {
+            apply(&database, &[FIRST]).expect("applies");
+        }
+        apply(&database, &[FIRST, SECOND]).expect("goes on");
+        assert_eq!(database.number("SELECT COUNT(*) FROM a WHERE y IS NULL", []).expect("reads"), 1);
+        assert_eq!(applied(&database).expect("reads").len(), 2);
+    }
+
+    #[test]
+    fn a_newer_schema_an_edited_and_a_broken_migration_are_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let database = database(&folder);
+        let failed = apply(&database, &[FIRST, BROKEN]).expect_err("the second fails");
+        assert!(matches!(failed, StoreError::Backend(_)), "{failed:?}");
+        assert_eq!(applied(&database).expect("reads").len(), 1, "the first one is kept");
+        let tables = database.number("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'b'", []).expect("reads");
+        assert_eq!(tables, 0, "nothing of the broken one");
+
+        apply(&database, &[FIRST, SECOND]).expect("applies");
+        let future = apply(&database, &[FIRST]).expect_err("newer");
+        assert!(matches!(future, StoreError::FromTheFuture { found: 2, known: 1 }), "{future:?}");
+        let edited = Migration { name: "first", sql: "CREATE TABLE a (x TEXT);" };
+        let refused = apply(&database, &[edited, SECOND]).expect_err("edited");
+        assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
+    }
+
+    /// A released migration is never edited: whoever changes one must add a new one instead.
+    #[test]
+    fn released_migrations_keep_their_content() {
+        let sums: Vec<String> = MIGRATIONS.iter().map(|migration| checksum(migration.sql)).collect();
+        assert_eq!(sums.len(), usize::try_from(newest_version()).expect("small"));
+    }
+}

@@ -1,0 +1,163 @@
+//! Rows of runs and of the input that waits for them.
+
+use model::{
+    AgentId, ErrorKind, InputId, MessageId, ModelRef, Noun, Run, RunError, RunId, RunState, SessionId, SessionKey,
+    Timestamp,
+};
+use rusqlite::{Row, params};
+use store::{PendingInput, RunQueries, RunWrites, StoreError};
+
+use crate::columns::{Json, count, stored, text, time, time_if_any, word};
+use crate::connection::Database;
+
+const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
+    started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting";
+
+fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let kind: Option<String> = row.get(18)?;
+    let error = match kind {
+        Some(kind) => Some(RunError { kind: error_kind(&kind), message: row.get(19)? }),
+        None => None,
+    };
+    let model: Option<String> = row.get(9)?;
+    Ok(Run {
+        id: RunId::trusted(text(row, 0)?),
+        session_key: SessionKey::trusted(text(row, 1)?),
+        session_id: SessionId::trusted(text(row, 2)?),
+        agent_id: word(row, 3, |text| AgentId::parse(text).ok())?,
+        state: word(row, 4, RunState::parse)?,
+        message_id: MessageId::trusted(text(row, 5)?),
+        started_by: row.get(6)?,
+        origin: row.get(7)?,
+        options: row.get::<_, Json<_>>(8)?.0,
+        model: match model {
+            Some(_) => Some(word(row, 9, |text| text.parse::<ModelRef>().ok())?),
+            None => None,
+        },
+        accepted_at: time(row, 10)?,
+        started_at: time_if_any(row, 11)?,
+        ended_at: time_if_any(row, 12)?,
+        iterations: row.get(13)?,
+        usage: row.get::<_, Json<_>>(14)?.0,
+        next_seq: count(row, 15)?,
+        end_reason: row.get::<_, Option<Json<_>>>(16)?.map(|Json(reason)| reason),
+        stop_cause: row.get::<_, Option<Json<_>>>(17)?.map(|Json(cause)| cause),
+        error,
+        response: row.get(20)?,
+        awaiting: row.get::<_, Option<Json<_>>>(21)?.map(|Json(awaiting)| awaiting),
+    })
+}
+
+/// The kind's word; what was not found is named after a colon.
+fn error_word(kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound(noun) => format!("{}:{}", kind.word(), noun.word()),
+        _ => kind.word().to_owned(),
+    }
+}
+
+fn error_kind(text: &str) -> ErrorKind {
+    const NOUNS: [Noun; 8] = [
+        Noun::Agent,
+        Noun::ConfigSection,
+        Noun::Device,
+        Noun::Model,
+        Noun::Provider,
+        Noun::Run,
+        Noun::Session,
+        Noun::Token,
+    ];
+    match text.strip_prefix("not_found:") {
+        Some(word) => {
+            NOUNS.into_iter().find(|noun| noun.word() == word).map_or(ErrorKind::Internal, ErrorKind::NotFound)
+        }
+        None => ErrorKind::from_word(text),
+    }
+}
+
+impl RunQueries for Database {
+    fn get(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        self.row(&format!("SELECT {COLUMNS} FROM runs WHERE run_id = ?1"), [id.as_str()], run)
+    }
+
+    fn unfinished(&self) -> Result<Vec<Run>, StoreError> {
+        self.rows(&format!("SELECT {COLUMNS} FROM runs WHERE is_over = 0 ORDER BY ordinal"), [], run)
+    }
+
+    fn unfinished_of(&self, session: &SessionKey) -> Result<Vec<Run>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_key = ?1 AND is_over = 0 ORDER BY ordinal");
+        self.rows(&sql, [session.as_str()], run)
+    }
+
+    fn recent_of(&self, session: &SessionKey, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_key = ?1 ORDER BY ordinal DESC LIMIT ?2");
+        self.rows(&sql, (session.as_str(), limit), run)
+    }
+
+    fn inputs(&self, run: &RunId) -> Result<Vec<PendingInput>, StoreError> {
+        let sql = "SELECT input_id, text, created_at FROM run_inputs WHERE run_id = ?1 ORDER BY ordinal";
+        self.rows(sql, [run.as_str()], |row| {
+            Ok(PendingInput { id: InputId::trusted(text(row, 0)?), text: row.get(1)?, at: time(row, 2)? })
+        })
+    }
+}
+
+impl Database {
+    fn write_run(&self, sql: &str, run: &Run) -> Result<u64, StoreError> {
+        self.execute(
+            sql,
+            params![
+                run.id.as_str(),
+                run.session_key.as_str(),
+                run.session_id.as_str(),
+                run.agent_id.as_str(),
+                run.state.as_str(),
+                run.state.is_over(),
+                run.message_id.as_str(),
+                run.started_by,
+                run.origin,
+                Json(&run.options),
+                run.model.as_ref().map(ModelRef::to_string),
+                run.accepted_at.as_ms(),
+                run.started_at.map(Timestamp::as_ms),
+                run.ended_at.map(Timestamp::as_ms),
+                run.iterations,
+                Json(&run.usage),
+                stored(run.next_seq)?,
+                run.end_reason.map(Json),
+                run.stop_cause.map(Json),
+                run.error.as_ref().map(|error| error_word(error.kind)),
+                run.error.as_ref().map(|error| error.message.as_str()),
+                run.response,
+                run.awaiting.as_ref().map(Json),
+            ],
+        )
+    }
+}
+
+impl RunWrites for Database {
+    fn insert(&self, run: &Run) -> Result<(), StoreError> {
+        let sql = "INSERT INTO runs (run_id, session_key, session_id, agent_id, state, is_over, message_id, started_by, origin, options, \
+            model, accepted_at, started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, \
+            response, awaiting) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+            ?22, ?23)";
+        self.write_run(sql, run).map(drop)
+    }
+
+    fn update(&self, run: &Run) -> Result<bool, StoreError> {
+        let sql = "UPDATE runs SET session_key = ?2, session_id = ?3, agent_id = ?4, state = ?5, is_over = ?6, message_id = ?7, \
+            started_by = ?8, origin = ?9, options = ?10, model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, \
+            iterations = ?15, usage = ?16, next_seq = ?17, end_reason = ?18, stop_cause = ?19, error_kind = ?20, error_message = ?21, \
+            response = ?22, awaiting = ?23 WHERE run_id = ?1";
+        Ok(self.write_run(sql, run)? > 0)
+    }
+
+    fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError> {
+        let sql = "INSERT INTO run_inputs (input_id, run_id, text, created_at) VALUES (?1, ?2, ?3, ?4)";
+        self.execute(sql, (input.id.as_str(), run.as_str(), &input.text, input.at.as_ms())).map(drop)
+    }
+
+    fn clear_inputs(&self, run: &RunId) -> Result<(), StoreError> {
+        self.execute("DELETE FROM run_inputs WHERE run_id = ?1", [run.as_str()]).map(drop)
+    }
+}

@@ -1,0 +1,170 @@
+//! The one thread that writes.
+//!
+//! It takes all units of work that wait, runs them one after another in one transaction, each
+//! inside a savepoint, commits once, announces the events, and then tells every caller. The disk
+//! is waited for once per batch, so the busier the gateway, the cheaper each commit.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use store::work::Finish;
+use store::{Announce, Outcome, StoreError, WriteJob};
+
+use crate::connection::Database;
+use crate::failure::again;
+use crate::queue::Queue;
+
+pub type Listener = Arc<OnceLock<Arc<dyn Announce>>>;
+
+/// Runs until the queue is closed and empty; gives the connection back for the final checkpoint.
+pub fn run(database: Database, queue: &Queue<WriteJob>, listener: &Listener, batch_max: usize) -> Database {
+    let mut jobs = VecDeque::with_capacity(batch_max);
+    while queue.take(batch_max, &mut jobs) {
+        // More than one round only when the disk fails in the middle of a batch.
+        while !jobs.is_empty() {
+            Batch::new(&database, listener, jobs.len()).run(&mut jobs);
+        }
+    }
+    database
+}
+
+/// Tells a unit of work that it cannot run.
+pub fn refuse(job: WriteJob, error: StoreError) {
+    let again = again(&error);
+    guarded("a refused unit of work", || match job(Err(error)) {
+        Outcome::Commit(finish) | Outcome::Rollback(finish) => finish(Err(again)),
+    });
+}
+
+/// A unit of work that has run.
+enum Unit {
+    Kept(Finish),
+    Undone(Finish),
+}
+
+struct Batch<'a> {
+    database: &'a Database,
+    listener: &'a Listener,
+    /// With several units each has a savepoint; one alone is undone with its transaction.
+    savepoints: bool,
+    units: Vec<Unit>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(database: &'a Database, listener: &'a Listener, size: usize) -> Self {
+        Self { database, listener, savepoints: size > 1, units: Vec::with_capacity(size) }
+    }
+
+    fn run(mut self, jobs: &mut VecDeque<WriteJob>) {
+        if let Err(error) = self.database.control("BEGIN IMMEDIATE") {
+            tracing::error!(%error, "a transaction could not be begun");
+            jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+            return;
+        }
+        let mut broken = None;
+        while let Some(job) = jobs.pop_front() {
+            if let Err(error) = self.unit(job) {
+                // The rest of the batch gets a transaction of its own.
+                broken = Some(error);
+                break;
+            }
+        }
+        let ended = match broken {
+            Some(error) => Err(error),
+            None => self.commit(),
+        };
+        self.finish(ended);
+    }
+
+    /// Runs one unit. An error says that the whole transaction is lost.
+    fn unit(&mut self, job: WriteJob) -> Result<(), StoreError> {
+        let mark = self.database.log.mark();
+        if self.savepoints
+            && let Err(error) = self.database.control("SAVEPOINT unit")
+        {
+            refuse(job, again(&error));
+            return Err(error);
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(Ok(self.database))));
+        if !self.database.in_transaction() {
+            if let Ok(Outcome::Commit(finish) | Outcome::Rollback(finish)) = outcome {
+                self.units.push(Unit::Kept(finish));
+            }
+            return Err(StoreError::NotWritable(String::from("the disk failed and undid the transaction")));
+        }
+        match outcome {
+            Ok(Outcome::Commit(finish)) => {
+                self.units.push(Unit::Kept(finish));
+                if self.savepoints { self.database.control("RELEASE unit") } else { Ok(()) }
+            }
+            Ok(Outcome::Rollback(finish)) => {
+                self.units.push(Unit::Undone(finish));
+                self.undo(mark)
+            }
+            // Its caller learns of it because the sender inside the unit is dropped.
+            Err(panic) => {
+                tracing::error!(panic = panic_text(&*panic), "a unit of work panicked and was undone");
+                self.undo(mark)
+            }
+        }
+    }
+
+    fn undo(&self, mark: crate::events::Mark) -> Result<(), StoreError> {
+        self.database.log.return_to(mark);
+        if self.savepoints {
+            self.database.control("ROLLBACK TO unit")?;
+            self.database.control("RELEASE unit")
+        } else {
+            self.database.control("ROLLBACK")
+        }
+    }
+
+    /// Commits what is open; nothing is when a single unit was undone.
+    fn commit(&self) -> Result<(), StoreError> {
+        if self.database.in_transaction() { self.database.control("COMMIT") } else { Ok(()) }
+    }
+
+    fn finish(self, ended: Result<(), StoreError>) {
+        match &ended {
+            Ok(()) => {
+                let events = self.database.log.take_appended();
+                if let Some(listener) = self.listener.get().filter(|_| !events.is_empty()) {
+                    guarded("the listener of events", || listener.committed(events));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, units = self.units.len(), "a commit failed; its units of work were undone");
+                self.database.log.forget();
+                if self.database.in_transaction()
+                    && let Err(error) = self.database.control("ROLLBACK")
+                {
+                    tracing::error!(%error, "a failed transaction could not be rolled back");
+                }
+            }
+        }
+        for unit in self.units {
+            guarded("a caller", || match unit {
+                Unit::Kept(finish) => finish(ended.as_ref().copied().map_err(again)),
+                // Undone, as it asked, whatever became of the others.
+                Unit::Undone(finish) => finish(Ok(())),
+            });
+        }
+    }
+}
+
+/// A panic in code that is not ours must not end the thread that everything is written by.
+pub fn guarded(what: &'static str, call: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+        tracing::error!(panic = panic_text(&*panic), "{what} panicked");
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no text",
+    }
+}

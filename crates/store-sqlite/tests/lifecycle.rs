@@ -1,0 +1,109 @@
+//! Opening, closing, refusing a second owner, copies and checks of a database file.
+
+use std::sync::Arc;
+
+use model::Timestamp;
+use serde_json::json;
+use store::{Document, Store, StoreError};
+use store_sqlite::{SqliteOptions, SqliteStore};
+
+fn open(folder: &tempfile::TempDir) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(folder.path().join("patchbay.db"), SqliteOptions::default()).expect("opens"))
+}
+
+fn document(id: &str) -> Document {
+    Document { id: id.to_owned(), body: json!({ "id": id }), updated_at: Timestamp::from_ms(1) }
+}
+
+async fn put(store: &Arc<dyn Store>, id: &'static str) -> Result<(), StoreError> {
+    store.write(move |tx| tx.documents_mut().put("test", &document(id))).await
+}
+
+async fn ids(store: &Arc<dyn Store>) -> Vec<String> {
+    let list = store.read(|snapshot| snapshot.documents().list("test")).await;
+    list.map_err(|error: StoreError| error).expect("reads").into_iter().map(|document| document.id).collect()
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused_while_the_first_lives() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("patchbay.db");
+    let first = open(&folder);
+    let refused = SqliteStore::open(&path, SqliteOptions::default()).expect_err("in use").to_string();
+    assert!(refused.contains(&format!("is in use by process {}", std::process::id())), "{refused}");
+    drop(first);
+    SqliteStore::open(&path, SqliteOptions::default()).expect("free again");
+}
+
+#[tokio::test]
+async fn closing_keeps_everything_in_one_file_and_refuses_what_comes_after() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    put(&store, "a").await.expect("writes");
+    assert_eq!(ids(&store).await, ["a"]);
+    store.close().await;
+    store.close().await;
+    let late = put(&store, "b").await.expect_err("closed");
+    assert!(matches!(late, StoreError::Unavailable(_)), "{late:?}");
+    let late = store.read(|snapshot| snapshot.documents().list("test")).await.map_err(|error: StoreError| error);
+    assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
+    let mut left: Vec<String> = std::fs::read_dir(folder.path())
+        .expect("lists")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("text"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["patchbay.db", "patchbay.db.lock"]);
+    assert_eq!(ids(&open(&folder)).await, ["a"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&folder);
+    put(&store, "a").await.expect("writes");
+    for name in ["patchbay.db", "patchbay.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name)).expect(name).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_made_while_writing_is_whole_and_never_overwrites() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store =
+        Arc::new(SqliteStore::open(folder.path().join("patchbay.db"), SqliteOptions::default()).expect("opens"));
+    let shared: Arc<dyn Store> = store.clone();
+    put(&shared, "before").await.expect("writes");
+    let copy = folder.path().join("copy.db");
+    let busy = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move {
+            for _ in 0..200 {
+                put(&shared, "during").await.expect("writes");
+            }
+        }
+    });
+    store.backup_to(&copy).await.expect("copies");
+    busy.await.expect("writer");
+    store.integrity().await.expect("whole");
+    store_sqlite::integrity(&copy).expect("whole");
+    let again = store.backup_to(&copy).await.expect_err("there already");
+    assert!(matches!(again, StoreError::Conflict(_)), "{again:?}");
+
+    let restored: Arc<dyn Store> = Arc::new(SqliteStore::open(&copy, SqliteOptions::default()).expect("opens"));
+    assert!(ids(&restored).await.contains(&String::from("before")));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_and_not_opened_as_new() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("patchbay.db");
+    std::fs::write(&path, "this is not a database, but it is long enough to look like one".repeat(100))
+        .expect("writes");
+    let refused = SqliteStore::open(&path, SqliteOptions::default()).expect_err("refused");
+    assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
+    assert!(store_sqlite::integrity(&path).is_err());
+}
