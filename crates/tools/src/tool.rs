@@ -20,6 +20,12 @@ pub trait Tool: Send + Sync + 'static {
     /// tool whose outcome is unknown is reported to the model as interrupted.
     fn is_repeatable(&self) -> bool;
 
+    /// No other call of the same answer runs at the same time. Tools that change something, or
+    /// that occupy the user, run alone.
+    fn runs_alone(&self) -> bool {
+        !self.is_repeatable()
+    }
+
     /// `arguments` match [`Tool::parameters`]. Must end soon after `context.cancel` fires.
     async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput, ToolError>;
 }

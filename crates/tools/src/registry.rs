@@ -1,0 +1,128 @@
+//! The tools that exist, by name.
+
+use std::sync::Arc;
+
+use crate::arguments::CheckedTool;
+use crate::ask_user::AskUserTool;
+use crate::current_time::CurrentTime;
+use crate::list_files::ListFiles;
+use crate::read_file::ReadFile;
+use crate::search_sessions::SearchSessions;
+use crate::tool::Tool;
+use crate::write_file::WriteFile;
+
+/// Longest tool name, in characters; vendors allow no more.
+pub const NAME_CHARS_MAX: usize = 64;
+
+#[derive(Clone, Default)]
+pub struct Registry {
+    tools: Vec<Arc<dyn Tool>>,
+}
+
+/// The answer to a list of wanted names.
+#[derive(Clone, Default)]
+pub struct Selection {
+    /// In the registry's order, each once.
+    pub tools: Vec<Arc<dyn Tool>>,
+    /// Wanted names that no tool has, in the order in which they were given.
+    pub unknown: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    #[error("`{0}` is not a tool name: it must have 1 to 64 characters of a-z 0-9 _")]
+    Name(String),
+    #[error("there is a tool `{0}` already")]
+    Taken(&'static str),
+    #[error("{0}")]
+    Schema(String),
+}
+
+impl Registry {
+    /// The tools that come with the gateway.
+    pub fn built_in() -> Self {
+        let tools: Vec<Arc<dyn Tool>> = vec![
+            Arc::new(ReadFile),
+            Arc::new(WriteFile),
+            Arc::new(ListFiles),
+            Arc::new(CurrentTime),
+            Arc::new(SearchSessions),
+            Arc::new(AskUserTool),
+        ];
+        Self { tools }
+    }
+
+    /// Adds a tool at the end.
+    pub fn with(mut self, tool: Arc<dyn Tool>) -> Result<Self, RegistryError> {
+        let name = tool.name();
+        if !is_tool_name(name) {
+            return Err(RegistryError::Name(name.to_owned()));
+        }
+        if self.get(name).is_some() {
+            return Err(RegistryError::Taken(name));
+        }
+        CheckedTool::new(Arc::clone(&tool)).map_err(RegistryError::Schema)?;
+        self.tools.push(tool);
+        Ok(self)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.tools.iter().find(|tool| tool.name() == name)
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.tools.iter().map(|tool| tool.name()).collect()
+    }
+
+    /// The named tools; all of them for `None`, none for an empty list.
+    pub fn select(&self, names: Option<&[String]>) -> Selection {
+        let Some(names) = names else {
+            return Selection { tools: self.tools.clone(), unknown: Vec::new() };
+        };
+        let is_wanted = |tool: &&Arc<dyn Tool>| names.iter().any(|name| name == tool.name());
+        Selection {
+            tools: self.tools.iter().filter(is_wanted).cloned().collect(),
+            unknown: names.iter().filter(|name| self.get(name).is_none()).cloned().collect(),
+        }
+    }
+}
+
+/// 1 to 64 characters of `a-z 0-9 _`.
+pub fn is_tool_name(name: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(is_legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_reported_and_the_rest_selected_once_in_order() {
+        let wanted = ["write_file", "fly", "read_file", "read_file", ""].map(String::from);
+        let selection = Registry::built_in().select(Some(&wanted));
+        let names: Vec<_> = selection.tools.iter().map(|tool| tool.name()).collect();
+        assert_eq!(names, ["read_file", "write_file"]);
+        assert_eq!(selection.unknown, ["fly", ""]);
+    }
+
+    #[test]
+    fn without_a_list_all_tools_are_selected_and_with_an_empty_one_none() {
+        let registry = Registry::built_in();
+        assert_eq!(registry.select(None).tools.len(), registry.names().len());
+        assert!(registry.select(Some(&[])).tools.is_empty());
+    }
+
+    #[test]
+    fn a_name_is_taken_only_once() {
+        let again = Registry::built_in().with(Arc::new(CurrentTime));
+        assert_eq!(again.err(), Some(RegistryError::Taken("current_time")));
+    }
+
+    #[test]
+    fn tool_names_are_short_lower_case_words() {
+        let long = "x".repeat(65);
+        let verdicts = ["read_file", "a1", "", "Read", "a-b", "a b", "é", &long].map(is_tool_name);
+        assert_eq!(verdicts, [true, true, false, false, false, false, false, false]);
+    }
+}
