@@ -21,5 +21,5 @@ pub mod write_file;
 
 pub use arguments::CheckedTool;
 pub use context::{AskUser, SearchHit, SessionSearch, ToolContext};
-pub use registry::{Registry, RegistryError, Selection};
+pub use registry::{Registry, RegistryError};
 pub use tool::{Tool, ToolError, ToolOutput};

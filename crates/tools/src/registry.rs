@@ -19,15 +19,6 @@ pub struct Registry {
     tools: Vec<Arc<dyn Tool>>,
 }
 
-/// The answer to a list of wanted names.
-#[derive(Clone, Default)]
-pub struct Selection {
-    /// In the registry's order, each once.
-    pub tools: Vec<Arc<dyn Tool>>,
-    /// Wanted names that no tool has, in the order in which they were given.
-    pub unknown: Vec<String>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     #[error("`{0}` is not a tool name: it must have 1 to 64 characters of a-z 0-9 _")]
@@ -74,16 +65,19 @@ impl Registry {
         self.tools.iter().map(|tool| tool.name()).collect()
     }
 
-    /// The named tools; all of them for `None`, none for an empty list.
-    pub fn select(&self, names: Option<&[String]>) -> Selection {
-        let Some(names) = names else {
-            return Selection { tools: self.tools.clone(), unknown: Vec::new() };
+    /// The named tools, in the registry's order and each once; all of them for `None`, none for an
+    /// empty list. Names that no tool has are passed over: [`Registry::unknown`] tells them.
+    pub fn select(&self, names: Option<&[String]>) -> Vec<Arc<dyn Tool>> {
+        let is_wanted = |tool: &&Arc<dyn Tool>| match names {
+            None => true,
+            Some(names) => names.iter().any(|name| name == tool.name()),
         };
-        let is_wanted = |tool: &&Arc<dyn Tool>| names.iter().any(|name| name == tool.name());
-        Selection {
-            tools: self.tools.iter().filter(is_wanted).cloned().collect(),
-            unknown: names.iter().filter(|name| self.get(name).is_none()).cloned().collect(),
-        }
+        self.tools.iter().filter(is_wanted).cloned().collect()
+    }
+
+    /// Those of `names` that no tool has, in their order.
+    pub fn unknown(&self, names: &[String]) -> Vec<String> {
+        names.iter().filter(|name| self.get(name).is_none()).cloned().collect()
     }
 }
 
@@ -100,17 +94,17 @@ mod tests {
     #[test]
     fn unknown_names_are_reported_and_the_rest_selected_once_in_order() {
         let wanted = ["write_file", "fly", "read_file", "read_file", ""].map(String::from);
-        let selection = Registry::built_in().select(Some(&wanted));
-        let names: Vec<_> = selection.tools.iter().map(|tool| tool.name()).collect();
+        let registry = Registry::built_in();
+        let names: Vec<_> = registry.select(Some(&wanted)).iter().map(|tool| tool.name()).collect();
         assert_eq!(names, ["read_file", "write_file"]);
-        assert_eq!(selection.unknown, ["fly", ""]);
+        assert_eq!(registry.unknown(&wanted), ["fly", ""]);
     }
 
     #[test]
     fn without_a_list_all_tools_are_selected_and_with_an_empty_one_none() {
         let registry = Registry::built_in();
-        assert_eq!(registry.select(None).tools.len(), registry.names().len());
-        assert!(registry.select(Some(&[])).tools.is_empty());
+        assert_eq!(registry.select(None).len(), registry.names().len());
+        assert!(registry.select(Some(&[])).is_empty());
     }
 
     #[test]
