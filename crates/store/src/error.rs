@@ -17,7 +17,9 @@ pub enum StoreError {
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
     /// The database was written by a newer program.
-    #[error("the database has schema version {found}, this program knows up to {known}; start the newer program, or restore a backup made before the update")]
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}; start the newer program, or restore a backup made before the update"
+    )]
     FromTheFuture { found: u32, known: u32 },
     #[error("the database failed")]
     Backend(#[source] Box<dyn Error + Send + Sync>),

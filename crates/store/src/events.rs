@@ -28,6 +28,7 @@ pub trait EventQueries {
 pub trait EventWrites {
     /// Appends a durable event. Cursors rise by 1 in commit order; a rolled-back unit leaves no gap.
     fn append(&self, at: Timestamp, event: &Event) -> Result<Cursor, StoreError>;
-    /// Removes events made before `before`, and the oldest beyond `keep_max`; gives how many.
+    /// Removes events made before `before`, and the oldest beyond `keep_max`; gives how many. The
+    /// rest has no hole: an old event behind a younger one stays until that one goes.
     fn prune(&self, before: Timestamp, keep_max: u64) -> Result<u64, StoreError>;
 }

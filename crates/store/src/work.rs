@@ -74,7 +74,7 @@ impl dyn Store {
         });
         async move {
             self.submit(job).await;
-            receiver.await.unwrap_or_else(|_| Err(closed().into()))
+            receiver.await.unwrap_or_else(|_| Err(abandoned().into()))
         }
     }
 
@@ -91,11 +91,12 @@ impl dyn Store {
         });
         async move {
             self.submit_read(job).await;
-            receiver.await.unwrap_or_else(|_| Err(closed().into()))
+            receiver.await.unwrap_or_else(|_| Err(abandoned().into()))
         }
     }
 }
 
-fn closed() -> StoreError {
-    StoreError::Unavailable(String::from("it is closed"))
+/// A backend answers every job, also when it is closed; only a panic inside the job drops its sender.
+fn abandoned() -> StoreError {
+    StoreError::Backend("the unit of work panicked and was undone".into())
 }
