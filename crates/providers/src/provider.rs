@@ -24,6 +24,11 @@ pub trait Provider: Send + Sync + 'static {
     /// The models that the vendor lists, with what is known of them; configured ones included.
     async fn models(&self) -> Result<Vec<ModelInfo>, ProviderError>;
 
+    /// The models that are offered even when the vendor cannot be asked.
+    fn configured_models(&self) -> Vec<ModelInfo> {
+        Vec::new()
+    }
+
     /// What is known of a model without asking the vendor; used where a list cannot be waited for.
     fn describe(&self, model: &str) -> ModelInfo;
 

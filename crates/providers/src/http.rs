@@ -1,0 +1,9 @@
+//! Talking HTTP to a vendor: one pooled client for each provider, time limits, refusals.
+
+pub(crate) mod body;
+pub(crate) mod refusal;
+pub(crate) mod retry_after;
+pub(crate) mod upstream;
+
+pub(crate) use body::timed_body;
+pub(crate) use upstream::Upstream;
