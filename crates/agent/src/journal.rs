@@ -8,10 +8,10 @@ use model::{ModelRef, NewMessage, ToolCall, Usage};
 #[error("the step could not be written down")]
 pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// A model answer that asks for tools.
+/// A model answer that is not the last one: it asks for tools, or more input came while it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The assistant message, with its tool calls.
+    /// The assistant message, with its tool calls, if any.
     pub message: NewMessage,
     /// Model calls and tokens of the turn so far, this answer included.
     pub iterations: u32,
@@ -44,13 +44,22 @@ pub trait Journal: Send + Sync {
     /// Written before the tool starts.
     async fn tool_started(&self, call: &ToolCall) -> Result<(), JournalError>;
 
-    /// Written when the tool has ended; adds the tool message to the transcript.
+    /// Written when the tool has ended; adds the tool message to the transcript. Also told, with no
+    /// `tool_started` before it, of a call that never began because the run was cancelled, and of
+    /// one that was begun before a restart.
     async fn tool_ended(&self, call: &ToolCall, outcome: &ToolOutcome, duration_ms: u64) -> Result<(), JournalError>;
+
+    /// Whether the next [`Journal::take_inputs`] would give something. Asked when the answer is
+    /// whole: if so, the answer becomes a step and the turn goes on, else the turn is over.
+    fn has_inputs(&self) -> bool {
+        false
+    }
 
     /// Follow-up input that arrived since the last question, now part of the transcript.
     async fn take_inputs(&self) -> Result<Vec<NewMessage>, JournalError>;
 
     /// The conversation is about to outgrow the model's window: shorten what is stored and give
     /// back the new conversation (without system text), or `None` when nothing can be gained.
+    /// Dropped before its end when the run is cancelled.
     async fn compact(&self) -> Result<Option<Vec<NewMessage>>, JournalError>;
 }

@@ -6,7 +6,8 @@ use model::{EndReason, ModelRef, NewMessage, RunError, Thinking, ToolCall, Usage
 use providers::{Router, Sampling};
 use tools::{Tool, ToolContext};
 
-use crate::journal::Journal;
+use crate::course::Course;
+use crate::journal::{Journal, JournalError};
 
 /// A tool call of the last written step that has no result yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,16 +47,38 @@ pub struct Turn {
 /// How the turn came to its end; the final message is not yet written down.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEnd {
-    Completed { message: NewMessage, reason: EndReason },
+    Completed {
+        message: NewMessage,
+        reason: EndReason,
+    },
     /// `partial` holds the text of the answer that was cut off, if any.
-    Cancelled { partial: Option<NewMessage> },
-    Failed { error: RunError, partial: Option<NewMessage> },
+    Cancelled {
+        partial: Option<NewMessage>,
+    },
+    Failed {
+        error: RunError,
+        partial: Option<NewMessage>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnOutcome {
     pub end: TurnEnd,
+    /// The model that answered last; `None` when none was reached.
     pub model: Option<ModelRef>,
     pub iterations: u32,
     pub usage: Usage,
+}
+
+impl Turn {
+    /// Runs the turn to its end. Its time limit is the caller's: cancel `context.cancel`.
+    ///
+    /// Every tool call of a written step is told to [`Journal::tool_ended`] before this returns,
+    /// also when the turn is cancelled. Fails only when the journal does; then nothing more is done
+    /// and the turn can be taken up again from what was written.
+    pub async fn run(self, router: &Router, journal: &dyn Journal) -> Result<TurnOutcome, JournalError> {
+        let mut course = Course::new(self, router, journal);
+        let end = course.drive().await?;
+        Ok(course.outcome(end))
+    }
 }

@@ -1,0 +1,148 @@
+//! One answer of a model, put together from its chunks.
+
+use std::collections::BTreeMap;
+
+use model::{Content, EndReason, ModelRef, NewMessage, Reasoning, ToolCall, Usage};
+use providers::{Chunk, FinishReason, ProviderErrorKind};
+use serde_json::Value;
+
+use crate::journal::Journal;
+
+/// Bytes of text, reasoning and arguments in one answer; a stream without end must not eat the memory.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Tool calls in one answer.
+const CALLS_MAX: usize = 128;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) message: NewMessage,
+    pub(crate) reason: EndReason,
+}
+
+impl Answer {
+    /// The text alone, for a turn that ends before the answer's tools were begun.
+    pub(crate) fn into_partial(self) -> Option<NewMessage> {
+        partial(self.message.content, self.message.model, self.message.usage)
+    }
+}
+
+/// An answer in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    has_begun: bool,
+    text: String,
+    reasoning: Reasoning,
+    calls: BTreeMap<usize, ToolCall>,
+    usage: Option<Usage>,
+    bytes: usize,
+}
+
+impl Draft {
+    /// The vendor accepted the request.
+    pub(crate) fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Something came that the vendor will charge for.
+    pub(crate) fn has_content(&self) -> bool {
+        self.bytes > 0 || self.usage.is_some()
+    }
+
+    /// Adds a chunk and tells the journal of it. Gives the finish reason with the last chunk.
+    pub(crate) fn take(
+        &mut self,
+        chunk: Chunk,
+        journal: &dyn Journal,
+        shows_reasoning: bool,
+    ) -> Result<Option<FinishReason>, (ProviderErrorKind, String)> {
+        let malformed = |message: String| Err((ProviderErrorKind::Malformed, message));
+        match chunk {
+            Chunk::Text(text) if text.is_empty() => {}
+            Chunk::Text(text) => {
+                self.bytes += text.len();
+                self.text.push_str(&text);
+                journal.text(&text);
+            }
+            Chunk::Reasoning(text) => {
+                self.bytes += text.len();
+                if shows_reasoning && !text.is_empty() {
+                    self.reasoning.text.push_str(&text);
+                    journal.reasoning(&text);
+                }
+            }
+            Chunk::ReasoningBlock(block) => {
+                self.bytes += block.to_string().len();
+                self.reasoning.blocks.push(block);
+            }
+            Chunk::ToolCall { index, id, name } => {
+                if self.calls.len() == CALLS_MAX {
+                    return malformed(format!("the answer asks for more than {CALLS_MAX} tool calls"));
+                }
+                self.bytes += id.len() + name.len();
+                self.calls.entry(index).or_insert(ToolCall { id, name, arguments: String::new() });
+            }
+            Chunk::ToolArguments { index, text } => {
+                let Some(call) = self.calls.get_mut(&index) else {
+                    return malformed(format!(
+                        "the answer has arguments for tool call {index}, which it did not begin"
+                    ));
+                };
+                self.bytes += text.len();
+                call.arguments.push_str(&text);
+            }
+            Chunk::Usage(usage) => self.usage = Some(usage),
+            Chunk::Finish(reason) => return Ok(Some(reason)),
+        }
+        if self.bytes > ANSWER_BYTES_MAX {
+            return malformed(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"));
+        }
+        Ok(None)
+    }
+
+    /// What the vendor counted, else characters / 4 of the answer and `input` for the question.
+    pub(crate) fn usage_or_estimate(&self, input: u64) -> Usage {
+        self.usage.unwrap_or_else(|| Usage { input, output: (self.bytes as u64).div_ceil(4), ..Usage::default() })
+    }
+
+    pub(crate) fn finish(self, finish: FinishReason, model: &ModelRef) -> Answer {
+        // What a filter withheld may be half of a call; a call that was cut off by the output limit
+        // is told to the model when its arguments do not parse.
+        let calls = if finish == FinishReason::ContentFilter { BTreeMap::new() } else { self.calls };
+        let message = NewMessage {
+            tool_calls: calls.into_values().collect(),
+            reasoning: Some(self.reasoning).filter(|reasoning| *reasoning != Reasoning::default()),
+            usage: self.usage,
+            model: Some(model.to_string()),
+            ..NewMessage::assistant(self.text)
+        };
+        let reason = match finish {
+            FinishReason::Stop | FinishReason::ToolCalls => EndReason::Stop,
+            FinishReason::Length => EndReason::Length,
+            FinishReason::ContentFilter => EndReason::ContentFilter,
+        };
+        Answer { message, reason }
+    }
+
+    /// The text of an answer that was cut off; `None` when there is none.
+    pub(crate) fn into_partial(self, model: Option<&ModelRef>) -> Option<NewMessage> {
+        partial(self.text.into(), model.map(ToString::to_string), self.usage)
+    }
+}
+
+fn partial(content: Content, model: Option<String>, usage: Option<Usage>) -> Option<NewMessage> {
+    if content.is_empty() {
+        return None;
+    }
+    let mut message = NewMessage { model, usage, ..NewMessage::assistant(content) };
+    message.metadata.insert(String::from("partial"), Value::Bool(true));
+    Some(message)
+}
