@@ -27,6 +27,8 @@ pub(crate) mod presets;
 pub mod provider;
 pub mod registry;
 pub mod router;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod settings;
 pub(crate) mod stream;
 #[cfg(any(test, feature = "testkit"))]

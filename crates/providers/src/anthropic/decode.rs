@@ -44,14 +44,14 @@ impl Decoder {
 
     fn delta(&mut self, index: Option<u64>, delta: Delta, out: &mut Vec<Chunk>) {
         match delta {
-            Delta::TextDelta { text } if !text.is_empty() => out.push(Chunk::Text(text)),
-            Delta::ThinkingDelta { thinking } if !thinking.is_empty() => {
+            Delta::Text { text } if !text.is_empty() => out.push(Chunk::Text(text)),
+            Delta::Thinking { thinking } if !thinking.is_empty() => {
                 self.append_to_block("thinking", &thinking);
                 out.push(Chunk::Reasoning(thinking));
             }
-            Delta::SignatureDelta { signature } => self.append_to_block("signature", &signature),
-            Delta::InputJsonDelta { partial_json } => self.calls.piece(index, None, None, Some(&partial_json), out),
-            Delta::TextDelta { .. } | Delta::ThinkingDelta { .. } | Delta::Other => {}
+            Delta::Signature { signature } => self.append_to_block("signature", &signature),
+            Delta::InputJson { partial_json } => self.calls.piece(index, None, None, Some(&partial_json), out),
+            Delta::Text { .. } | Delta::Thinking { .. } | Delta::Other => {}
         }
     }
 
@@ -162,20 +162,16 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
-    SignatureDelta {
-        signature: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }

@@ -146,7 +146,7 @@ impl Gate {
         wait_for_at_least(&self.arrivals, 1).await;
     }
 
-    async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         self.arrivals.send_modify(|count| *count += 1);
         let mut is_open = self.is_open.subscribe();
         // The sender lives in `self`, so it cannot go away while we wait.
@@ -292,6 +292,11 @@ impl Provider for ScriptedProvider {
             Some(error) => Err(named(error.clone(), &self.shared.name)),
             None => Ok(state.models.clone()),
         }
+    }
+
+    /// All of them, also while the listing fails.
+    fn configured_models(&self) -> Vec<ModelInfo> {
+        self.state().models.clone()
     }
 
     fn describe(&self, model: &str) -> ModelInfo {
