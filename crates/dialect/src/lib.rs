@@ -1,0 +1,15 @@
+//! What the dialects share: tables of methods, parameters from raw JSON, the loop of a WebSocket
+//! connection, and the writers of machine-readable contracts.
+//!
+//! A dialect crate binds operations to wire names in a [`MethodTable`], says how its frames look in
+//! a [`socket::Protocol`], and how events are told in a projection. Read [`table`] first.
+
+pub mod contract;
+pub mod depth;
+pub mod origin;
+pub mod params;
+pub mod peer;
+pub mod socket;
+pub mod table;
+
+pub use table::{Answer, Method, MethodTable, Params};

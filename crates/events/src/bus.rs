@@ -34,9 +34,11 @@ impl EventBus {
         Self { log, state: Mutex::new(State { live, recent: VecDeque::new(), newest }) }
     }
 
-    /// Publishes committed events; `events` must be in cursor order and follow what came before.
-    pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) {
+    /// Publishes committed events; they must be in cursor order and follow what came before. Gives
+    /// them back as they were published.
+    pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
         let mut state = self.lock();
+        let mut published = Vec::new();
         for (cursor, at, event) in events {
             debug_assert!(cursor > state.newest, "durable events are published in cursor order");
             let envelope = Arc::new(Envelope::durable(cursor, at, event));
@@ -45,18 +47,28 @@ impl EventBus {
                 state.recent.pop_front();
             }
             state.recent.push_back(Arc::clone(&envelope));
+            published.push(Arc::clone(&envelope));
             // Nobody listening is not an error: the log has it.
             let _ = state.live.send(envelope);
         }
+        published
     }
 
-    /// Publishes an event that is not kept. Costs next to nothing while nobody listens.
-    pub fn publish_ephemeral(&self, at: Timestamp, event: Event) {
-        debug_assert!(!event.is_durable(), "durable events go through the store");
+    /// Publishes an event that is not kept, and gives it back. `None` when nobody listens and
+    /// `is_wanted` says that the caller has no use for it either: then nothing was made.
+    pub fn publish_ephemeral(&self, at: Timestamp, is_wanted: bool, event: impl FnOnce() -> Event) -> Option<Arc<Envelope>> {
         let state = self.lock();
-        if state.live.receiver_count() > 0 {
-            let _ = state.live.send(Arc::new(Envelope::ephemeral(state.newest, at, event)));
+        let has_listeners = state.live.receiver_count() > 0;
+        if !has_listeners && !is_wanted {
+            return None;
         }
+        let event = event();
+        debug_assert!(!event.is_durable(), "durable events go through the store");
+        let envelope = Arc::new(Envelope::ephemeral(state.newest, at, event));
+        if has_listeners {
+            let _ = state.live.send(Arc::clone(&envelope));
+        }
+        Some(envelope)
     }
 
     /// Follows from now, or from after a cursor: what was missed comes first.

@@ -55,7 +55,7 @@ impl Fixture {
 
     fn ephemeral(&self, count: u64) {
         for version in 0..count {
-            self.bus.publish_ephemeral(Timestamp::from_ms(0), Event::HealthChanged { version });
+            self.bus.publish_ephemeral(Timestamp::from_ms(0), false, || Event::HealthChanged { version });
         }
     }
 }

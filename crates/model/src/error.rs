@@ -140,3 +140,9 @@ impl Error for OpError {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
+
+impl From<std::convert::Infallible> for OpError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::id::{AgentId, InputId, MessageId, RunId, SessionId, TokenId};
 use crate::message::{Role, Usage};
+use crate::pairing::{PairRequest, PairState};
 use crate::run::{EndReason, StopCause};
 use crate::session::SessionKey;
 
@@ -75,6 +76,7 @@ pub enum Event {
         model: Option<String>,
         usage: Usage,
         iterations: u32,
+        tool_calls: u32,
         duration_ms: u64,
     },
     TokenRevoked { token_id: TokenId },
@@ -88,6 +90,8 @@ pub enum Event {
     RunThinking { run: RunRef, seq: u64, text: Arc<str>, so_far: TextSoFar },
     #[serde(skip)]
     PresenceChanged { entries: Arc<[PresenceEntry]>, version: u64 },
+    #[serde(skip)]
+    PairingChanged { request: Arc<PairRequest>, state: PairState },
     #[serde(skip)]
     HealthChanged { version: u64 },
     #[serde(skip)]
@@ -116,6 +120,7 @@ impl Event {
             Event::RunDelta { .. }
             | Event::RunThinking { .. }
             | Event::PresenceChanged { .. }
+            | Event::PairingChanged { .. }
             | Event::HealthChanged { .. }
             | Event::Tick { .. }
             | Event::ShuttingDown { .. } => false,
@@ -142,6 +147,7 @@ impl Event {
             | Event::ConfigChanged { .. }
             | Event::ConfigReloaded { .. }
             | Event::PresenceChanged { .. }
+            | Event::PairingChanged { .. }
             | Event::HealthChanged { .. }
             | Event::Tick { .. }
             | Event::ShuttingDown { .. } => None,
@@ -170,11 +176,13 @@ impl Event {
 pub struct TextSoFar {
     buffer: Arc<RwLock<String>>,
     len: usize,
+    /// Where the current message begins; a run with tools writes several.
+    start: usize,
 }
 
 impl TextSoFar {
     pub fn new() -> Self {
-        Self { buffer: Arc::new(RwLock::new(String::new())), len: 0 }
+        Self { buffer: Arc::new(RwLock::new(String::new())), len: 0, start: 0 }
     }
 
     /// Appends to the shared buffer; the value returned sees the text up to here.
@@ -182,7 +190,23 @@ impl TextSoFar {
     pub fn push(&self, text: &str) -> TextSoFar {
         let mut buffer = self.buffer.write().unwrap_or_else(PoisonError::into_inner);
         buffer.push_str(text);
-        TextSoFar { buffer: Arc::clone(&self.buffer), len: buffer.len() }
+        TextSoFar { buffer: Arc::clone(&self.buffer), len: buffer.len(), start: self.start }
+    }
+
+    /// The same text; what is pushed from here on is a new message.
+    #[must_use]
+    pub fn next_message(&self) -> TextSoFar {
+        TextSoFar { buffer: Arc::clone(&self.buffer), len: self.len, start: self.len }
+    }
+
+    /// The text of the current message up to here.
+    pub fn with_current<T>(&self, read: impl FnOnce(&str) -> T) -> T {
+        self.with(|text| read(&text[self.start..]))
+    }
+
+    /// Where the current message begins, in bytes.
+    pub const fn message_start(&self) -> usize {
+        self.start
     }
 
     pub fn with<T>(&self, read: impl FnOnce(&str) -> T) -> T {
@@ -329,6 +353,8 @@ mod tests {
         let one = start.push("Hel");
         let two = start.push("lo");
         assert_eq!((one.with(str::to_owned), two.with(str::to_owned)), ("Hel".into(), "Hello".into()));
+        let second = two.next_message().push("you");
+        assert_eq!((second.with(str::to_owned), second.with_current(str::to_owned)), ("Helloyou".into(), "you".into()));
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! What the gateway does, in its own words: state, lifecycle and invariants of each domain.
+//!
+//! One module for each domain. Only this crate writes through the store, and it appends the events
+//! of a change in the transaction of the change. Knows no wire. Read [`runs`] first: everything
+//! else serves it.
+
+pub mod agents;
+pub mod commands;
+pub mod info;
+pub mod lifecycle;
+pub mod log;
+pub mod models;
+pub mod presence;
+pub mod runs;
+pub mod sessions;
+pub mod settings;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use events::EventBus;
+use model::{Clock, Ids};
+use store::Store;
+
+pub use agents::Agents;
+pub use commands::Commands;
+pub use info::GatewayInfo;
+pub use lifecycle::Lifecycle;
+pub use models::Models;
+pub use presence::Presence;
+pub use runs::Runs;
+pub use sessions::Sessions;
+pub use settings::{GatewayConfig, Limits, SessionRules};
+pub use tokens::Tokens;
+
+/// Everything an operation may ask. Made once by [`Services::start`].
+pub struct Services {
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub info: GatewayInfo,
+    pub lifecycle: Lifecycle,
+    pub bus: Arc<EventBus>,
+    pub agents: Arc<Agents>,
+    pub models: Arc<Models>,
+    pub sessions: Arc<Sessions>,
+    pub runs: Arc<Runs>,
+    pub tokens: Arc<Tokens>,
+    pub presence: Arc<Presence>,
+    pub commands: Commands,
+    pub config: Arc<dyn GatewayConfig>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// What the binary (or a test) hands in.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub info: GatewayInfo,
+    pub store: Arc<dyn Store>,
+    pub agents: Vec<model::Agent>,
+    pub models: Models,
+    pub tools: Arc<tools::Registry>,
+    pub rules: SessionRules,
+    pub limits: Limits,
+    pub config: Arc<dyn GatewayConfig>,
+}
+
+impl Services {
+    /// Opens the event bus behind the store, loads the credentials, and wires the domains
+    /// together. Work left over from before a restart is begun by [`Runs::recover`].
+    pub async fn start(parts: Parts) -> Result<Arc<Services>, model::OpError> {
+        let Parts { clock, ids, info, store, agents, models, tools, rules, limits, config } = parts;
+        let lifecycle = Lifecycle::new();
+        let (bus, channels) = log::open(&store).await?;
+        let agents = Arc::new(Agents::new(agents));
+        let models = Arc::new(models);
+        let tokens = Arc::new(Tokens::load(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids)).await?);
+        let presence = Arc::new(Presence::new(Arc::clone(&bus), Arc::clone(&clock), lifecycle.clone()));
+        let sessions = Arc::new(Sessions::new(sessions::Parts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+            agents: Arc::clone(&agents),
+            models: Arc::clone(&models),
+            rules,
+        }));
+        let runs = Runs::new(runs::Parts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+            bus: Arc::clone(&bus),
+            channels,
+            lifecycle: lifecycle.clone(),
+            agents: Arc::clone(&agents),
+            models: Arc::clone(&models),
+            sessions: Arc::clone(&sessions),
+            tools,
+            limits,
+        });
+        let commands = Commands;
+        Ok(Arc::new(Services {
+            clock,
+            ids,
+            info,
+            lifecycle,
+            bus,
+            agents,
+            models,
+            sessions,
+            runs,
+            tokens,
+            presence,
+            commands,
+            config,
+            store,
+        }))
+    }
+}

@@ -1,0 +1,41 @@
+//! Batches: an array of messages in, one array of answers out, in request order.
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use serde_json::value::RawValue;
+
+/// Messages of one batch.
+pub const BATCH_MAX: usize = 100;
+
+/// The elements of a batch; `None` when `text` is no array or has none or too many.
+pub fn elements(text: &str) -> Option<Vec<&RawValue>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    (1..=BATCH_MAX).contains(&elements.len()).then_some(elements)
+}
+
+/// An answer to one element, `None` for a notification, and what may start once it is on its way.
+pub type Element = (Option<Bytes>, Option<Box<dyn FnOnce() + Send>>);
+
+/// Runs all elements concurrently and joins their answers; no frame at all when none has one.
+pub async fn run(elements: Vec<BoxFuture<'static, Element>>) -> Element {
+    let (answers, thens): (Vec<Option<Bytes>>, Vec<_>) = join_all(elements).await.into_iter().unzip();
+    let thens: Vec<Box<dyn FnOnce() + Send>> = thens.into_iter().flatten().collect();
+    let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
+    let frame = (!answers.is_empty()).then(|| {
+        let mut frame = Vec::with_capacity(answers.iter().map(|answer| answer.len() + 1).sum::<usize>() + 1);
+        for (index, answer) in answers.iter().enumerate() {
+            frame.push(if index == 0 { b'[' } else { b',' });
+            frame.extend_from_slice(answer);
+        }
+        frame.push(b']');
+        Bytes::from(frame)
+    });
+    let then: Option<Box<dyn FnOnce() + Send>> = (!thens.is_empty()).then(|| -> Box<dyn FnOnce() + Send> {
+        Box::new(move || {
+            for then in thens {
+                then();
+            }
+        })
+    });
+    (frame, then)
+}

@@ -1,0 +1,93 @@
+//! Parameters: from raw JSON straight into their type, with errors that name the field.
+
+use model::OpError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Reads parameters. Absent ones and `null` count as `{}`; an explicit `null` for an optional field
+/// counts as absent.
+pub fn parse<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> {
+    let text = match raw.map(RawValue::get) {
+        None | Some("null") => "{}",
+        Some(text) => text,
+    };
+    match serde_json::from_str(text) {
+        Ok(params) => Ok(params),
+        // Only what fails is looked at more closely.
+        Err(_) => parse_slowly(text),
+    }
+}
+
+fn parse_slowly<P: DeserializeOwned>(text: &str) -> Result<P, OpError> {
+    let mut value: Value = serde_json::from_str(text).map_err(|error| OpError::invalid("", error))?;
+    match &mut value {
+        Value::Object(fields) => fields.retain(|_, value| !value.is_null()),
+        _ => {}
+    }
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = clean(&error.into_inner().to_string());
+        match missing_field(&reason) {
+            Some(field) => OpError::invalid(join(&path, field), "is required"),
+            None if path == "." && !value.is_object() => OpError::invalid("params", format!("must be an object: {reason}")),
+            None => OpError::invalid(if path == "." { String::new() } else { path }, reason),
+        }
+    })
+}
+
+fn join(path: &str, field: &str) -> String {
+    if path == "." || path == "?" { field.to_owned() } else { format!("{path}.{field}") }
+}
+
+fn missing_field(reason: &str) -> Option<&str> {
+    reason.strip_prefix("missing field `")?.split('`').next()
+}
+
+/// Without the position, which means nothing once the text was parsed.
+fn clean(reason: &str) -> String {
+    reason.split(" at line ").next().unwrap_or(reason).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Sample {
+        message: String,
+        #[serde(default)]
+        limit: i64,
+        #[serde(default)]
+        facts: Vec<Fact>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Fact {
+        since: i64,
+    }
+
+    fn fail(text: &str) -> (String, String) {
+        let raw = RawValue::from_string(text.to_owned()).unwrap();
+        let error = parse::<Sample>(Some(&raw)).unwrap_err();
+        (error.field.unwrap_or_default(), error.message)
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_reason() {
+        assert_eq!(fail("{}"), ("message".into(), "message: is required".into()));
+        assert_eq!(fail(r#"{"message":1}"#).0, "message");
+        assert_eq!(fail(r#"{"message":"x","facts":[{"since":"y"}]}"#).0, "facts[0].since");
+        assert_eq!(fail(r#"{"message":"x","facts":[{}]}"#).0, "facts[0].since");
+        assert_eq!(fail("[1]").0, "params");
+        assert_eq!(fail("7").0, "params");
+    }
+
+    #[test]
+    fn an_explicit_null_counts_as_absent() {
+        let raw = RawValue::from_string(r#"{"message":"x","limit":null}"#.to_owned()).unwrap();
+        let sample: Sample = parse(Some(&raw)).unwrap();
+        assert_eq!(sample, Sample { message: "x".into(), limit: 0, facts: vec![] });
+    }
+}

@@ -1,0 +1,5 @@
+//! Stored credentials.
+
+pub mod create;
+pub mod list;
+pub mod revoke;

@@ -1,0 +1,81 @@
+//! Joins the store's event log to the event bus.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use events::{Bounds, EventBus, Log, LogError};
+use model::{Cursor, Envelope, OpError, RunId};
+use store::{Announce, Store, StoreError, StoredEvent};
+use tokio::sync::broadcast;
+
+/// Events of one run that its followers may be behind before they must catch up from the text so far.
+const FOLLOW_EVENTS_MAX: usize = 256;
+
+/// Opens the bus at the end of the stored log and has the store announce to it.
+pub(crate) async fn open(store: &Arc<dyn Store>) -> Result<(Arc<EventBus>, Arc<RunChannels>), OpError> {
+    let bounds = store.read::<_, StoreError, _>(|snapshot| snapshot.events().bounds()).await?;
+    let bus = Arc::new(EventBus::new(Arc::new(StoredLog(Arc::clone(store))), bounds.newest));
+    let channels = Arc::new(RunChannels::default());
+    store.announce_to(Arc::new(Announcer { bus: Arc::clone(&bus), channels: Arc::clone(&channels) }));
+    Ok((bus, channels))
+}
+
+struct StoredLog(Arc<dyn Store>);
+
+#[async_trait]
+impl Log for StoredLog {
+    async fn page(&self, after: Cursor, limit: u32) -> Result<Vec<Arc<Envelope>>, LogError> {
+        let events = self.0.read::<_, StoreError, _>(move |snapshot| snapshot.events().after(after, limit)).await;
+        let events = events.map_err(|error| LogError(Box::new(error)))?;
+        Ok(events.into_iter().map(|stored| Arc::new(Envelope::durable(stored.cursor, stored.at, stored.event))).collect())
+    }
+
+    async fn bounds(&self) -> Result<Bounds, LogError> {
+        let bounds = self.0.read::<_, StoreError, _>(|snapshot| snapshot.events().bounds()).await;
+        let bounds = bounds.map_err(|error| LogError(Box::new(error)))?;
+        Ok(Bounds { oldest: bounds.oldest, newest: bounds.newest })
+    }
+}
+
+struct Announcer {
+    bus: Arc<EventBus>,
+    channels: Arc<RunChannels>,
+}
+
+impl Announce for Announcer {
+    fn committed(&self, events: Vec<StoredEvent>) {
+        let published = self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
+        for envelope in published {
+            self.channels.send(&envelope);
+        }
+    }
+}
+
+/// The events of single runs, for those who follow just one: an answer streamed over HTTP, or a
+/// client that watches its own run. A follower costs nothing to the listeners of other runs.
+#[derive(Default)]
+pub(crate) struct RunChannels {
+    /// Bounded: one for each unfinished run. Each channel is bounded too; a follower that falls
+    /// behind is told, and catches up from the cumulative text of the next delta.
+    senders: Mutex<HashMap<RunId, broadcast::Sender<Arc<Envelope>>>>,
+}
+
+impl RunChannels {
+    pub(crate) fn open(&self, run: &RunId) -> broadcast::Sender<Arc<Envelope>> {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.entry(run.clone()).or_insert_with(|| broadcast::channel(FOLLOW_EVENTS_MAX).0).clone()
+    }
+
+    pub(crate) fn close(&self, run: &RunId) {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+
+    fn send(&self, envelope: &Arc<Envelope>) {
+        let Some(run) = envelope.event.run() else { return };
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = senders.get(&run.run_id) {
+            let _ = sender.send(Arc::clone(envelope));
+        }
+    }
+}

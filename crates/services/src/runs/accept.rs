@@ -1,0 +1,227 @@
+//! Taking a message in: written down before anybody is told.
+
+use std::sync::Arc;
+
+use model::{
+    Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, RunState, SessionKey, SessionKind, Usage,
+};
+
+use super::Runs;
+use super::live::{LiveRun, reference};
+use crate::sessions::{append_message, open_session};
+
+/// Longest message, in characters.
+pub const MESSAGE_CHARS_MAX: usize = 262_144;
+
+/// A message for an agent, and how its turn shall be run.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// The run's id when the client gave an idempotency key; a second message with the same id is
+    /// not accepted again, the first run is answered instead.
+    pub id: Option<RunId>,
+    pub session: SessionKey,
+    pub content: Content,
+    /// Conversation that precedes the message; only for ephemeral sessions.
+    pub prelude: Vec<NewMessage>,
+    pub options: RunOptions,
+    /// `aleph`, `comis`, `argent`, `openai` …
+    pub origin: &'static str,
+    /// Refuse instead of waiting when the session is busy.
+    pub only_when_free: bool,
+}
+
+impl NewRun {
+    pub fn new(session: SessionKey, content: impl Into<Content>, origin: &'static str) -> Self {
+        Self {
+            id: None,
+            session,
+            content: content.into(),
+            prelude: Vec::new(),
+            options: RunOptions::default(),
+            origin,
+            only_when_free: false,
+        }
+    }
+}
+
+/// A message that is written down.
+pub struct Accepted {
+    pub run: Run,
+    /// The same id was accepted before; `run` is that run, whatever its message.
+    pub duplicate: bool,
+    /// Something of the session runs or waits before it.
+    pub pending: bool,
+    /// Starts the run when it is used or dropped; absent for duplicates.
+    pub start: Option<StartGuard>,
+}
+
+/// Keeps an accepted run from starting until the answer that names it is on its way.
+#[must_use = "dropping the guard starts the run"]
+pub struct StartGuard {
+    runs: Arc<Runs>,
+    key: SessionKey,
+    id: RunId,
+}
+
+impl StartGuard {
+    pub fn start(self) {
+        drop(self);
+    }
+}
+
+impl Drop for StartGuard {
+    fn drop(&mut self) {
+        self.runs.mailboxes.release(&self.key, &self.id);
+        self.runs.pump(&self.key);
+    }
+}
+
+/// A place in the mailbox that is given back unless the run gets written down.
+struct Place<'a> {
+    runs: &'a Arc<Runs>,
+    key: &'a SessionKey,
+    id: &'a RunId,
+    kept: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.runs.mailboxes.withdraw(self.key, self.id);
+            self.runs.live.remove(self.id);
+            self.runs.channels.close(self.id);
+            self.runs.pump(self.key);
+        }
+    }
+}
+
+impl Runs {
+    /// Accepts a message: when this returns `Ok`, message and run are on disk and the run will come
+    /// to exactly one terminal state, whatever happens to the caller or to the process.
+    ///
+    /// Errors: `InvalidParams` (empty or too long), `NotFound` (agent, model), `Denied` (not the
+    /// caller's session), `Busy` (the session's queue is full), `Unavailable` (draining, no database).
+    pub async fn accept(self: &Arc<Self>, principal: &Principal, new: NewRun) -> Result<Accepted, OpError> {
+        self.check(principal, &new)?;
+        let runs = Arc::clone(self);
+        let started_by = principal.id.to_string();
+        // On a task of its own: a caller that goes away in the middle must not leave half of it.
+        let accepting = self.lifecycle.spawn_with(async move { runs.write_down(new, started_by).await });
+        accepting.await.unwrap_or_else(|_| Err(OpError::unavailable("the gateway is stopping")))
+    }
+
+    fn check(&self, principal: &Principal, new: &NewRun) -> Result<(), OpError> {
+        if self.lifecycle.is_draining() {
+            return Err(OpError::unavailable("the gateway is stopping; reconnect shortly"));
+        }
+        if principal.confined_to.as_ref().is_some_and(|own| *own != new.session) {
+            return Err(OpError::denied(format!("session `{}` is not yours", new.session)));
+        }
+        let chars = new.content.text().chars().count();
+        if new.content.is_empty() || (chars == 0 && matches!(new.content, Content::Text(_))) {
+            return Err(OpError::invalid("message", "must not be empty"));
+        }
+        if chars > MESSAGE_CHARS_MAX {
+            return Err(OpError::invalid("message", format!("has {chars} characters; at most {MESSAGE_CHARS_MAX} are accepted")));
+        }
+        self.agents.require(&new.session.agent())?;
+        if let Some(model) = &new.options.model {
+            self.models.require(model)?;
+        }
+        Ok(())
+    }
+
+    async fn write_down(self: Arc<Self>, new: NewRun, started_by: String) -> Result<Accepted, OpError> {
+        let id = new.id.clone().unwrap_or_else(|| self.ids.run());
+        if let Some(live) = self.live.get(&id) {
+            return Ok(Accepted { run: live.run(), duplicate: true, pending: false, start: None });
+        }
+        let limit = usize::try_from(self.limits().session_queue).unwrap_or(usize::MAX);
+        let limit = if new.only_when_free { 0 } else { limit };
+        let key = new.session.clone();
+        let pending = self.mailboxes.enqueue(&key, &id, limit).ok_or_else(|| {
+            let words = if new.only_when_free { "is busy" } else { "has too many waiting messages" };
+            OpError::busy(format!("session `{key}` {words}"), 1000)
+        })?;
+        let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
+        let run = self.draft(&new, &id, started_by);
+        self.live.insert(LiveRun::new(run.clone(), self.channels.open(&id), Vec::new()));
+        match self.store_run(run, new, pending).await? {
+            Written::New(run) => {
+                place.kept = true;
+                if let Some(live) = self.live.get(&id) {
+                    live.update(|held| held.session_id = run.session_id.clone());
+                }
+                metrics::counter!("patchbay_runs_accepted_total", "origin" => run.origin.clone()).increment(1);
+                drop(place);
+                let start = StartGuard { runs: Arc::clone(&self), key, id };
+                Ok(Accepted { run: *run, duplicate: false, pending, start: Some(start) })
+            }
+            Written::Known(run) => Ok(Accepted { run: *run, duplicate: true, pending: false, start: None }),
+        }
+    }
+
+    fn draft(&self, new: &NewRun, id: &RunId, started_by: String) -> Run {
+        Run {
+            id: id.clone(),
+            session_key: new.session.clone(),
+            session_id: self.ids.session(),
+            agent_id: new.session.agent(),
+            state: RunState::Pending,
+            message_id: self.ids.message(),
+            started_by,
+            origin: new.origin.to_owned(),
+            options: new.options.clone(),
+            model: None,
+            accepted_at: self.clock.now(),
+            started_at: None,
+            ended_at: None,
+            iterations: 0,
+            usage: Usage::default(),
+            next_seq: 0,
+            end_reason: None,
+            stop_cause: None,
+            error: None,
+            response: None,
+            awaiting: None,
+        }
+    }
+
+    async fn store_run(&self, run: Run, new: NewRun, pending: bool) -> Result<Written, OpError> {
+        let prelude: Vec<(MessageId, NewMessage)> =
+            new.prelude.into_iter().map(|message| (self.ids.message(), message)).collect();
+        let message = NewMessage::user(new.content);
+        self.store
+            .write::<_, OpError, _>(move |tx| {
+                if let Some(known) = tx.runs().get(&run.id)? {
+                    return Ok(Written::Known(Box::new(known)));
+                }
+                let now = run.accepted_at;
+                let mut session = open_session(tx, &run.session_key, run.session_id.clone(), now)?;
+                let run = Run { session_id: session.id.clone(), ..run };
+                for (id, body) in &prelude {
+                    append_message(tx, &mut session, id, None, now, body)?;
+                }
+                append_message(tx, &mut session, &run.message_id, Some(&run.id), now, &message)?;
+                tx.sessions_mut().put(&session)?;
+                tx.runs_mut().insert(&run)?;
+                if run.session_key.kind() != SessionKind::Ephemeral {
+                    let event = Event::RunAccepted {
+                        run: reference(&run),
+                        message_id: run.message_id.clone(),
+                        text: message.content.text().into_owned(),
+                        origin: run.origin.clone(),
+                        pending,
+                    };
+                    tx.events_mut().append(now, &event)?;
+                }
+                Ok(Written::New(Box::new(run)))
+            })
+            .await
+    }
+}
+
+enum Written {
+    New(Box<Run>),
+    Known(Box<Run>),
+}

@@ -1,0 +1,230 @@
+//! The in-memory side of a run that is not over.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use model::{Envelope, Run, RunId, RunRef, SessionKey, StopCause, TextSoFar};
+use store::PendingInput;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Unfinished runs by id.
+#[derive(Default)]
+pub(crate) struct LiveRuns {
+    runs: Mutex<HashMap<RunId, Arc<LiveRun>>>,
+    appeared: Notify,
+}
+
+impl LiveRuns {
+    pub(crate) fn get(&self, id: &RunId) -> Option<Arc<LiveRun>> {
+        self.lock().get(id).cloned()
+    }
+
+    pub(crate) fn insert(&self, live: Arc<LiveRun>) {
+        let id = live.reference.run_id.clone();
+        self.lock().insert(id, live);
+        self.appeared.notify_waiters();
+    }
+
+    pub(crate) fn remove(&self, id: &RunId) {
+        let removed = self.lock().remove(id);
+        if let Some(live) = removed {
+            live.mark_ended();
+        }
+        self.appeared.notify_waiters();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Resolves when a run begins or ends after this call.
+    pub(crate) fn appeared(&self) -> impl Future<Output = ()> + '_ {
+        let mut notified = Box::pin(self.appeared.notified());
+        notified.as_mut().enable();
+        notified
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Arc<LiveRun>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a client that joins in the middle of a run needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveSnapshot {
+    pub run: Run,
+    /// The answer so far.
+    pub text: String,
+}
+
+pub struct LiveRun {
+    pub(crate) reference: RunRef,
+    pub(crate) key: SessionKey,
+    pub(crate) channel: broadcast::Sender<Arc<Envelope>>,
+    /// Stops the turn for good.
+    pub(crate) cancel: CancellationToken,
+    cause: OnceLock<StopCause>,
+    seq: AtomicU64,
+    tool_calls: AtomicU32,
+    state: Mutex<State>,
+    input_arrived: Notify,
+    ended: watch::Sender<bool>,
+}
+
+struct State {
+    run: Run,
+    text: TextSoFar,
+    thinking: TextSoFar,
+    chunks: u64,
+    inputs: VecDeque<PendingInput>,
+    /// The tool that waits for an answer takes the next input.
+    asking: bool,
+}
+
+/// What a delta event needs to know.
+pub(crate) struct Delta {
+    pub seq: u64,
+    pub index: u64,
+    pub so_far: TextSoFar,
+}
+
+impl LiveRun {
+    pub(crate) fn new(run: Run, channel: broadcast::Sender<Arc<Envelope>>, inputs: Vec<PendingInput>) -> Arc<Self> {
+        Arc::new(Self {
+            reference: reference(&run),
+            key: run.session_key.clone(),
+            channel,
+            cancel: CancellationToken::new(),
+            cause: OnceLock::new(),
+            seq: AtomicU64::new(run.next_seq),
+            tool_calls: AtomicU32::new(0),
+            state: Mutex::new(State {
+                run,
+                text: TextSoFar::new(),
+                thinking: TextSoFar::new(),
+                chunks: 0,
+                inputs: inputs.into(),
+                asking: false,
+            }),
+            input_arrived: Notify::new(),
+            ended: watch::Sender::new(false),
+        })
+    }
+
+    pub fn run(&self) -> Run {
+        self.lock().run.clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Run)) -> Run {
+        let mut state = self.lock();
+        change(&mut state.run);
+        state.run.next_seq = self.seq.load(Ordering::Relaxed);
+        state.run.clone()
+    }
+
+    pub(crate) fn snapshot(&self) -> LiveSnapshot {
+        let state = self.lock();
+        LiveSnapshot { run: state.run.clone(), text: state.text.with(str::to_owned) }
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts tool calls, those from before a restart included.
+    pub(crate) fn count_tool_calls(&self, more: usize) {
+        self.tool_calls.fetch_add(u32::try_from(more).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn tool_calls(&self) -> u32 {
+        self.tool_calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_text(&self, delta: &str) -> Delta {
+        let mut state = self.lock();
+        state.text = state.text.push(delta);
+        let index = state.chunks;
+        state.chunks += 1;
+        Delta { seq: self.next_seq(), index, so_far: state.text.clone() }
+    }
+
+    pub(crate) fn add_thinking(&self, delta: &str) -> Delta {
+        let mut state = self.lock();
+        state.thinking = state.thinking.push(delta);
+        Delta { seq: self.next_seq(), index: 0, so_far: state.thinking.clone() }
+    }
+
+    /// All text of the run so far, over all its answers.
+    pub(crate) fn text(&self) -> String {
+        self.lock().text.with(str::to_owned)
+    }
+
+    /// The first cause stands.
+    pub(crate) fn stop(&self, cause: StopCause) {
+        let _ = self.cause.set(cause);
+        self.cancel.cancel();
+    }
+
+    pub(crate) fn cause(&self) -> StopCause {
+        self.cause.get().copied().unwrap_or(StopCause::User)
+    }
+
+    pub(crate) fn is_awaiting_input(&self) -> bool {
+        self.lock().asking
+    }
+
+    pub(crate) fn set_asking(&self, asking: bool) {
+        self.lock().asking = asking;
+    }
+
+    pub(crate) fn push_input(&self, input: PendingInput) {
+        self.lock().inputs.push_back(input);
+        self.input_arrived.notify_one();
+    }
+
+    /// The first input, left in place until what it led to is written down.
+    pub(crate) fn first_input(&self) -> Option<PendingInput> {
+        self.lock().inputs.front().cloned()
+    }
+
+    /// Inputs that no tool waits for; empty while one does.
+    pub(crate) fn free_inputs(&self) -> Vec<PendingInput> {
+        let state = self.lock();
+        if state.asking { Vec::new() } else { state.inputs.iter().cloned().collect() }
+    }
+
+    /// Forgets inputs that are now part of the transcript; gives those that are left.
+    pub(crate) fn drop_inputs(&self, used: &[PendingInput]) -> Vec<PendingInput> {
+        let mut state = self.lock();
+        state.inputs.retain(|input| !used.contains(input));
+        state.inputs.iter().cloned().collect()
+    }
+
+    pub(crate) async fn input_arrived(&self) {
+        self.input_arrived.notified().await;
+    }
+
+    pub(crate) async fn ended(&self) {
+        // An error means that the sender is gone, and with it the run.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    fn mark_ended(&self) {
+        self.ended.send_replace(true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn reference(run: &Run) -> RunRef {
+    RunRef {
+        run_id: run.id.clone(),
+        session_key: run.session_key.clone(),
+        agent_id: run.agent_id.clone(),
+        quiet: run.options.quiet,
+    }
+}

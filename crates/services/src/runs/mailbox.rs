@@ -1,0 +1,145 @@
+//! One turn at a time per session: who is active, who waits, who holds the session still.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{RunId, SessionKey};
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub(crate) struct Mailboxes {
+    /// Only sessions with something in them; bounded by the queue limit of each.
+    boxes: Mutex<HashMap<SessionKey, Mailbox>>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    active: Option<RunId>,
+    waiting: VecDeque<Waiting>,
+    /// Somebody changes the session; no run starts.
+    held: bool,
+}
+
+struct Waiting {
+    run: RunId,
+    /// The answer to the caller is on its way, and the run is written down.
+    released: bool,
+}
+
+/// The session is held still until this is dropped; call [`Runs::pump`](super::Runs) afterwards.
+pub(crate) struct Held<'a> {
+    mailboxes: &'a Mailboxes,
+    key: SessionKey,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut boxes = self.mailboxes.lock();
+        if let Some(mailbox) = boxes.get_mut(&self.key) {
+            mailbox.held = false;
+        }
+        remove_empty(&mut boxes, &self.key);
+        drop(boxes);
+        self.mailboxes.freed.notify_waiters();
+    }
+}
+
+impl Mailboxes {
+    /// Takes a place at the end of the session's queue; gives whether something is ahead, or
+    /// `None` when `limit` runs wait already.
+    pub(crate) fn enqueue(&self, key: &SessionKey, run: &RunId, limit: usize) -> Option<bool> {
+        let mut boxes = self.lock();
+        let mailbox = boxes.entry(key.clone()).or_default();
+        let is_behind = mailbox.active.is_some() || !mailbox.waiting.is_empty() || mailbox.held;
+        if is_behind && mailbox.waiting.len() >= limit {
+            return None;
+        }
+        mailbox.waiting.push_back(Waiting { run: run.clone(), released: false });
+        Some(is_behind)
+    }
+
+    /// Marks a waiting run as ready to start.
+    pub(crate) fn release(&self, key: &SessionKey, run: &RunId) {
+        let mut boxes = self.lock();
+        if let Some(waiting) = boxes.get_mut(key).and_then(|mailbox| mailbox.waiting.iter_mut().find(|waiting| waiting.run == *run)) {
+            waiting.released = true;
+        }
+    }
+
+    /// Makes the first waiting run active when it is ready and nothing stands in its way.
+    pub(crate) fn next(&self, key: &SessionKey) -> Option<RunId> {
+        let mut boxes = self.lock();
+        let mailbox = boxes.get_mut(key)?;
+        if mailbox.active.is_some() || mailbox.held || !mailbox.waiting.front()?.released {
+            return None;
+        }
+        let run = mailbox.waiting.pop_front()?.run;
+        mailbox.active = Some(run.clone());
+        Some(run)
+    }
+
+    /// Takes a run that has not started out of the queue; `false` when it is not there (any more).
+    pub(crate) fn withdraw(&self, key: &SessionKey, run: &RunId) -> bool {
+        let mut boxes = self.lock();
+        let Some(mailbox) = boxes.get_mut(key) else { return false };
+        let before = mailbox.waiting.len();
+        mailbox.waiting.retain(|waiting| waiting.run != *run);
+        let withdrawn = mailbox.waiting.len() < before;
+        remove_empty(&mut boxes, key);
+        withdrawn
+    }
+
+    /// The active run is over.
+    pub(crate) fn done(&self, key: &SessionKey, run: &RunId) {
+        let mut boxes = self.lock();
+        if let Some(mailbox) = boxes.get_mut(key)
+            && mailbox.active.as_ref() == Some(run)
+        {
+            mailbox.active = None;
+        }
+        remove_empty(&mut boxes, key);
+        drop(boxes);
+        self.freed.notify_waiters();
+    }
+
+    /// The active run, then the waiting ones in order.
+    pub(crate) fn unfinished(&self, key: &SessionKey) -> Vec<RunId> {
+        let boxes = self.lock();
+        boxes.get(key).map_or_else(Vec::new, |mailbox| {
+            mailbox.active.iter().chain(mailbox.waiting.iter().map(|waiting| &waiting.run)).cloned().collect()
+        })
+    }
+
+    /// Waits until no run is active and nobody else holds the session, then holds it.
+    pub(crate) async fn hold(&self, key: &SessionKey, limit: Duration) -> Option<Held<'_>> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            {
+                let mut boxes = self.lock();
+                let mailbox = boxes.entry(key.clone()).or_default();
+                if mailbox.active.is_none() && !mailbox.held {
+                    mailbox.held = true;
+                    return Some(Held { mailboxes: self, key: key.clone() });
+                }
+            }
+            if tokio::time::timeout_at(deadline, freed).await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Mailbox>> {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_empty(boxes: &mut HashMap<SessionKey, Mailbox>, key: &SessionKey) {
+    if boxes.get(key).is_some_and(|mailbox| mailbox.active.is_none() && mailbox.waiting.is_empty() && !mailbox.held) {
+        boxes.remove(key);
+    }
+}

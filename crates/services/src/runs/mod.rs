@@ -1,0 +1,333 @@
+//! Runs: from an accepted message to exactly one terminal state.
+//!
+//! `accept` writes the user message and the run in one transaction, then the run waits in its
+//! session's [mailbox] until the caller's answer is on its way and the session is free. A
+//! [task] drives the turn and writes each step through its [journal]. What a restart finds
+//! unfinished is taken up again by [`Runs::recover`]. The in-memory side of an unfinished run is a
+//! [`LiveRun`]; a finished one is answered from the store.
+
+mod accept;
+mod ask;
+mod follow;
+mod journal;
+mod live;
+mod mailbox;
+mod recover;
+mod task;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use events::EventBus;
+use model::{Clock, Ids, Noun, OpError, Run, RunId, SessionKey, StopCause};
+use store::{PendingInput, Store};
+
+pub use accept::{Accepted, NewRun, StartGuard};
+pub use follow::{FollowItem, RunFollower};
+pub use live::{LiveRun, LiveSnapshot};
+
+use crate::agents::Agents;
+use crate::lifecycle::Lifecycle;
+use crate::log::RunChannels;
+use crate::models::Models;
+use crate::sessions::{CompactOptions, Compaction, Sessions};
+use crate::settings::Limits;
+use live::LiveRuns;
+use mailbox::Mailboxes;
+
+/// How long a caller that changes a session waits for its active run.
+const QUIET_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub bus: Arc<EventBus>,
+    pub channels: Arc<RunChannels>,
+    pub lifecycle: Lifecycle,
+    pub agents: Arc<Agents>,
+    pub models: Arc<Models>,
+    pub sessions: Arc<Sessions>,
+    pub tools: Arc<tools::Registry>,
+    pub limits: Limits,
+}
+
+pub struct Runs {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) bus: Arc<EventBus>,
+    pub(crate) channels: Arc<RunChannels>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) agents: Arc<Agents>,
+    pub(crate) models: Arc<Models>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tools: Arc<tools::Registry>,
+    limits: RwLock<Arc<Limits>>,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) live: LiveRuns,
+}
+
+/// What asking a run to stop came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cancelled {
+    /// `false` when it was over already.
+    pub changed: bool,
+    pub run: Run,
+}
+
+/// What became of follow-up input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Responded {
+    /// The run waited for it.
+    Delivered,
+    /// It is handed to the model at the run's next step.
+    Queued,
+    /// The run is over; nothing was stored.
+    Ended,
+}
+
+impl Runs {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, clock, ids, bus, channels, lifecycle, agents, models, sessions, tools, limits } = parts;
+        Arc::new(Self {
+            store,
+            clock,
+            ids,
+            bus,
+            channels,
+            lifecycle,
+            agents,
+            models,
+            sessions,
+            tools,
+            limits: RwLock::new(Arc::new(limits)),
+            mailboxes: Mailboxes::default(),
+            live: LiveRuns::default(),
+        })
+    }
+
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn set_limits(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+    }
+
+    /// The run as it is now, from memory while it lives, else from the store.
+    pub async fn get(&self, id: &RunId) -> Result<Option<Run>, OpError> {
+        if let Some(live) = self.live.get(id) {
+            return Ok(Some(live.run()));
+        }
+        self.stored(id).await
+    }
+
+    pub async fn require(&self, id: &RunId) -> Result<Run, OpError> {
+        self.get(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))
+    }
+
+    /// Names of the tools that a run called, in the order of their first call.
+    pub async fn tools_called(&self, id: &RunId) -> Result<Vec<String>, OpError> {
+        let id = id.clone();
+        self.store
+            .read::<_, OpError, _>(move |snapshot| {
+                let mut names: Vec<String> = Vec::new();
+                for call in snapshot.tool_calls().of_run(&id)? {
+                    if !names.contains(&call.name) {
+                        names.push(call.name);
+                    }
+                }
+                Ok(names)
+            })
+            .await
+    }
+
+    /// What a client that joins in the middle needs: the text so far.
+    pub fn live(&self, id: &RunId) -> Option<LiveSnapshot> {
+        self.live.get(id).map(|live| live.snapshot())
+    }
+
+    /// Unfinished runs of a session, the active one first.
+    pub fn active_of(&self, session: &SessionKey) -> Vec<RunId> {
+        self.mailboxes.unfinished(session)
+    }
+
+    /// Unfinished runs of the gateway.
+    pub fn unfinished_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Follows one unfinished run; `None` when it is over or unknown.
+    pub fn follow(&self, id: &RunId) -> Option<RunFollower> {
+        let live = self.live.get(id)?;
+        Some(RunFollower::new(live.channel.subscribe()))
+    }
+
+    /// Waits until the run is over. Unknown runs are waited for too: they may start later.
+    /// `None` when the time is up first.
+    pub async fn wait(&self, id: &RunId, limit: Duration) -> Result<Option<Run>, OpError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let appeared = self.live.appeared();
+            if let Some(live) = self.live.get(id) {
+                match tokio::time::timeout_at(deadline, live.ended()).await {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(None),
+                }
+            }
+            match self.stored(id).await? {
+                Some(run) if run.state.is_over() => return Ok(Some(run)),
+                _ => {
+                    if tokio::time::timeout_at(deadline, appeared).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks a run to stop. Returns once it is marked; its terminal event follows.
+    pub async fn cancel(self: &Arc<Self>, id: &RunId, cause: StopCause) -> Result<Cancelled, OpError> {
+        let Some(live) = self.live.get(id) else {
+            let run = self.stored(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))?;
+            return Ok(Cancelled { changed: false, run });
+        };
+        if self.mailboxes.withdraw(&live.key, id) {
+            live.stop(cause);
+            self.finish_unstarted(&live, cause).await?;
+            self.pump(&live.key);
+        } else {
+            live.stop(cause);
+        }
+        Ok(Cancelled { changed: true, run: live.run() })
+    }
+
+    /// Asks every unfinished run of a session to stop; gives those that were.
+    pub async fn cancel_session(self: &Arc<Self>, session: &SessionKey, cause: StopCause) -> Result<Vec<RunId>, OpError> {
+        let mut stopped = Vec::new();
+        // Waiting runs first, so that none of them starts when the active one ends.
+        for id in self.mailboxes.unfinished(session).into_iter().rev() {
+            if self.cancel(&id, cause).await?.changed {
+                stopped.push(id);
+            }
+        }
+        stopped.reverse();
+        Ok(stopped)
+    }
+
+    /// Hands further input to an unfinished run. It is stored before this returns.
+    pub async fn respond(&self, id: &RunId, text: &str) -> Result<Responded, OpError> {
+        let Some(live) = self.live.get(id) else {
+            return match self.stored(id).await? {
+                Some(_) => Ok(Responded::Ended),
+                None => Err(OpError::not_found(Noun::Run, id)),
+            };
+        };
+        let limit = usize::try_from(self.limits().run_inputs).unwrap_or(usize::MAX);
+        let input = PendingInput { id: self.ids.input(), text: text.to_owned(), at: self.clock.now() };
+        let (run_id, stored) = (id.clone(), input.clone());
+        let accepted = self
+            .store
+            .write::<_, OpError, _>(move |tx| {
+                let unfinished = tx.runs().get(&run_id)?.is_some_and(|run| !run.state.is_over());
+                if !unfinished {
+                    return Ok(false);
+                }
+                if tx.runs().inputs(&run_id)?.len() >= limit {
+                    return Err(OpError::busy(format!("{limit} inputs already wait for run `{run_id}`"), 1000));
+                }
+                tx.runs_mut().add_input(&run_id, &stored)?;
+                Ok(true)
+            })
+            .await?;
+        if !accepted {
+            return Ok(Responded::Ended);
+        }
+        let was_waiting = live.is_awaiting_input();
+        live.push_input(input);
+        Ok(if was_waiting { Responded::Delivered } else { Responded::Queued })
+    }
+
+    /// Compacts a session once its active run is over; waits for that at most 30 s.
+    pub async fn compact(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+        let held = self.mailboxes.hold(key, QUIET_WAIT).await.ok_or_else(|| {
+            let message = format!("a run of session `{key}` is still active after {} s", QUIET_WAIT.as_secs());
+            OpError::new(model::ErrorKind::Timeout, message)
+        })?;
+        let result = self.compact_held(key, options).await;
+        drop(held);
+        self.pump(key);
+        result
+    }
+
+    /// Like [`Runs::compact`], but refuses at once when a run is active.
+    pub async fn compact_now(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+        let held = self.hold_now(key).await?;
+        let result = self.compact_held(key, options).await;
+        drop(held);
+        self.pump(key);
+        result
+    }
+
+    async fn compact_held(&self, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+        let options = CompactOptions { waiting: self.mailboxes.unfinished(key), ..options };
+        let result = self.sessions.compact(key, options).await?;
+        result.ok_or_else(|| OpError::not_found(Noun::Session, key))
+    }
+
+    /// Keeps the newest `keep` messages of a session without an active run.
+    pub async fn truncate_now(self: &Arc<Self>, key: &SessionKey, keep: u64) -> Result<Option<u64>, OpError> {
+        let held = self.hold_now(key).await?;
+        let result = self.sessions.truncate(key, keep).await;
+        drop(held);
+        self.pump(key);
+        Ok(result?.map(|(_, removed)| removed))
+    }
+
+    async fn hold_now(&self, key: &SessionKey) -> Result<mailbox::Held<'_>, OpError> {
+        let held = self.mailboxes.hold(key, Duration::ZERO).await;
+        held.ok_or_else(|| OpError::busy(format!("session `{key}` has an active run"), 1000))
+    }
+
+    /// Stops what runs in a session, waits for it, and removes the session with its messages.
+    pub async fn delete_session(self: &Arc<Self>, key: &SessionKey) -> Result<u64, OpError> {
+        self.sessions.get(key).await?.ok_or_else(|| OpError::not_found(Noun::Session, key))?;
+        let held = self.quiet(key, StopCause::SessionDeleted).await?;
+        let removed = self.sessions.remove(key).await;
+        drop(held);
+        self.pump(key);
+        removed
+    }
+
+    /// Stops what runs in a session, waits for it, and gives the session a new transcript.
+    pub async fn reset_session(self: &Arc<Self>, key: &SessionKey, reason: &str) -> Result<model::Session, OpError> {
+        let held = self.quiet(key, StopCause::SessionReset).await?;
+        let session = self.sessions.reset(key, reason).await;
+        drop(held);
+        self.pump(key);
+        session
+    }
+
+    async fn quiet(self: &Arc<Self>, key: &SessionKey, cause: StopCause) -> Result<mailbox::Held<'_>, OpError> {
+        self.cancel_session(key, cause).await?;
+        let held = self.mailboxes.hold(key, QUIET_WAIT).await;
+        held.ok_or_else(|| OpError::busy(format!("the active run of session `{key}` did not end in time"), 1000))
+    }
+
+    /// Removes sessions that were idle for too long and events that nobody can resume from any more.
+    pub async fn tidy(self: &Arc<Self>) -> Result<(), OpError> {
+        for key in self.sessions.expired().await? {
+            if self.mailboxes.unfinished(&key).is_empty() {
+                self.delete_session(&key).await?;
+            }
+        }
+        self.sessions.prune_events().await?;
+        Ok(())
+    }
+
+    async fn stored(&self, id: &RunId) -> Result<Option<Run>, OpError> {
+        let id = id.clone();
+        self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.runs().get(&id)?)).await
+    }
+}

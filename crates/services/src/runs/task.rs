@@ -1,0 +1,411 @@
+//! The task that drives one turn to its terminal state.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{OpenCall, Turn, TurnEnd, TurnLimits, TurnOutcome};
+use futures_util::FutureExt;
+use model::{
+    Agent, ErrorKind, Event, ModelRef, NewMessage, OpError, Role, Run, RunError, RunOutcome, RunState, SessionKey,
+    SessionKind, StopCause, ToolCallState,
+};
+use providers::Sampling;
+use store::Tx;
+use tools::ToolContext;
+use tracing::Instrument;
+
+use super::Runs;
+use super::ask::AskThroughRun;
+use super::journal::{TurnJournal, append_final};
+use super::live::LiveRun;
+use crate::sessions::{CompactOptions, StoredSearch, conversation, open_session};
+
+/// Waits between attempts to write a run's end while the database is away.
+const END_RETRY: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+impl Runs {
+    /// Starts the next run of a session when it is ready and nothing stands in its way.
+    pub(crate) fn pump(self: &Arc<Self>, key: &SessionKey) {
+        if self.lifecycle.stopping().is_cancelled() {
+            return;
+        }
+        while let Some(id) = self.mailboxes.next(key) {
+            let Some(live) = self.live.get(&id) else {
+                // Withdrawn between the two looks.
+                self.mailboxes.done(key, &id);
+                continue;
+            };
+            let runs = Arc::clone(self);
+            let span = tracing::info_span!("run", run_id = %id, session = %key);
+            self.lifecycle.spawn(async move { runs.drive(live).await }.instrument(span));
+            return;
+        }
+    }
+
+    async fn drive(self: Arc<Self>, live: Arc<LiveRun>) {
+        let turn = AssertUnwindSafe(self.turn(&live)).catch_unwind().await;
+        let outcome = match turn {
+            Ok(Ok(Some(outcome))) => outcome,
+            // Stopped with the gateway: what is written stands, and the next start goes on from there.
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the run could not go on");
+                failed(&live, error)
+            }
+            Err(_) => failed(&live, OpError::new(ErrorKind::Internal, "internal error")),
+        };
+        if self.end(&live, outcome).await {
+            self.after(&live).await;
+        }
+    }
+
+    /// Gives `None` when the gateway stops before the turn is over.
+    async fn turn(self: &Arc<Self>, live: &Arc<LiveRun>) -> Result<Option<TurnOutcome>, OpError> {
+        let agent = self.agents.require(&live.reference.agent_id)?;
+        let run = self.begin(live, &agent).await?;
+        if live.cancel.is_cancelled() {
+            return Ok(Some(TurnOutcome { end: TurnEnd::Cancelled { partial: None }, model: None, iterations: 0, usage: run.usage }));
+        }
+        let turn = self.prepare(live, &agent, &run).await?;
+        let journal = TurnJournal::new(Arc::clone(self), Arc::clone(live));
+        let router = Arc::clone(self.models.router());
+        let limit = self.time_limit(&run);
+        let work = turn.run(&router, &journal);
+        tokio::pin!(work);
+        let finished = tokio::select! {
+            biased;
+            () = self.lifecycle.stopping().cancelled() => return Ok(None),
+            finished = &mut work => finished,
+            () = sleep_or_forever(limit) => {
+                live.stop(StopCause::Timeout);
+                work.await
+            }
+        };
+        match finished {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(_) if self.lifecycle.stopping().is_cancelled() => Ok(None),
+            Err(error) => Err(OpError::unavailable("the database did not take a step of the run").with_source(error)),
+        }
+    }
+
+    /// Marks the run as running, once; a run taken up after a restart is running already.
+    async fn begin(&self, live: &Arc<LiveRun>, agent: &Agent) -> Result<Run, OpError> {
+        let stored = live.run();
+        if stored.state == RunState::Running {
+            return Ok(stored);
+        }
+        let now = self.clock.now();
+        let model = self.candidates(&stored, agent, None).first().cloned();
+        let seq = live.next_seq();
+        let run = live.update(|run| {
+            run.state = RunState::Running;
+            run.started_at = Some(now);
+            run.model.clone_from(&model);
+        });
+        let (row, event) = (
+            run.clone(),
+            Event::RunStarted {
+                run: live.reference.clone(),
+                seq,
+                model: model.map_or_else(String::new, |model| model.to_string()),
+            },
+        );
+        self.store
+            .write::<_, OpError, _>(move |tx| {
+                tx.runs_mut().update(&row)?;
+                tx.events_mut().append(now, &event)?;
+                Ok(())
+            })
+            .await?;
+        Ok(run)
+    }
+
+    /// The session's choice, then the run's, the agent's own and its fallbacks.
+    fn candidates(&self, run: &Run, agent: &Agent, session_model: Option<&ModelRef>) -> Vec<ModelRef> {
+        let own = run.options.model.clone().or_else(|| session_model.cloned()).or_else(|| self.models.model_of(agent));
+        let mut candidates: Vec<ModelRef> = own.into_iter().collect();
+        for fallback in &agent.fallbacks {
+            if !candidates.contains(fallback) {
+                candidates.push(fallback.clone());
+            }
+        }
+        candidates
+    }
+
+    async fn prepare(self: &Arc<Self>, live: &Arc<LiveRun>, agent: &Arc<Agent>, run: &Run) -> Result<Turn, OpError> {
+        let row = run.clone();
+        let (session, history, calls) = self
+            .store
+            .read::<_, OpError, _>(move |snapshot| {
+                let session = snapshot.sessions().get(&row.session_key)?;
+                Ok((session, conversation(snapshot, &row)?, snapshot.tool_calls().of_run(&row.id)?))
+            })
+            .await?;
+        let settings = session.map(|session| session.settings).unwrap_or_default();
+        let candidates = self.candidates(run, agent, settings.model.as_ref());
+        if candidates.is_empty() {
+            return Err(OpError::conflict("no model is configured; set `agents.main.model`, or run `patchbay models pull default`"));
+        }
+        let open_calls = open_calls(&history, &calls);
+        live.count_tool_calls(calls.len());
+        let (history, prelude): (Vec<NewMessage>, Vec<NewMessage>) =
+            history.into_iter().partition(|message| message.role != Role::System || is_summary(message));
+        let workspace = agent.workspace.clone();
+        let documents = tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default();
+        let names = run.options.tools.as_deref().or(agent.tools.as_deref());
+        let tools = self.tools.select(names);
+        let mut system = agent::prompt::system_text(agent, &documents);
+        for extra in prelude.iter().map(|message| message.content.text()).chain(run.options.extra_system.as_deref().map(Into::into)) {
+            system.push_str("\n\n");
+            system.push_str(&extra);
+        }
+        let limits = self.limits();
+        Ok(Turn {
+            candidates,
+            system,
+            history,
+            open_calls,
+            tools,
+            context: ToolContext {
+                agent: agent.id.clone(),
+                session: run.session_key.clone(),
+                run: run.id.clone(),
+                workspace: agent.workspace.clone(),
+                cancel: live.cancel.clone(),
+                clock: Arc::clone(&self.clock),
+                user: Arc::new(AskThroughRun(Arc::downgrade(self))),
+                sessions: Arc::new(StoredSearch(Arc::clone(&self.store))),
+            },
+            thinking: run.options.thinking.or(settings.thinking).unwrap_or(agent.thinking),
+            sampling: Sampling {
+                temperature: run.options.temperature,
+                max_output_tokens: run.options.limits.output_tokens,
+                ..Sampling::default()
+            },
+            limits: TurnLimits {
+                iterations: run.options.limits.iterations.unwrap_or(limits.max_iterations),
+                tokens: run.options.limits.tokens.or(Some(limits.run_tokens).filter(|tokens| *tokens > 0)),
+                tool_output_chars: usize::try_from(limits.tool_output_chars).unwrap_or(usize::MAX),
+            },
+            iterations: run.iterations,
+            usage: run.usage,
+        })
+    }
+
+    /// What is left of the run's time; `None` = no limit.
+    fn time_limit(&self, run: &Run) -> Option<Duration> {
+        let limit_ms = run.options.limits.time_ms.unwrap_or(self.limits().run_timeout_secs * 1000);
+        let spent = run.started_at.map_or(0, |at| self.clock.now().ms_since(at));
+        (limit_ms > 0).then(|| Duration::from_millis(limit_ms.saturating_sub(spent)))
+    }
+
+    /// Writes the terminal state, once, however long the database is away. `false` when the gateway
+    /// stopped first: then the next start finds the run unfinished and ends it.
+    async fn end(&self, live: &Arc<LiveRun>, outcome: TurnOutcome) -> bool {
+        let now = self.clock.now();
+        let seq = live.next_seq();
+        let TurnOutcome { end, model, iterations, usage } = outcome;
+        let (message, state, told) = describe_end(live, end);
+        let response = message.as_ref().map_or_else(|| live.text(), |message| message.content.text().into_owned());
+        let run = live.update(|run| {
+            run.state = state;
+            run.ended_at = Some(now);
+            run.model = model.or(run.model.take());
+            (run.iterations, run.usage) = (iterations.max(run.iterations), usage);
+            run.response = Some(response.clone());
+            run.awaiting = None;
+            match &told {
+                RunOutcome::Completed { reason } => run.end_reason = Some(*reason),
+                RunOutcome::Cancelled { cause } => run.stop_cause = Some(*cause),
+                RunOutcome::Failed { kind, message } => {
+                    run.error = Some(RunError { kind: ErrorKind::from_word(kind), message: message.clone() });
+                }
+            }
+        });
+        let event = Event::RunEnded {
+            run: live.reference.clone(),
+            seq,
+            started: run.started_at.is_some(),
+            outcome: told,
+            response,
+            model: run.model.as_ref().map(ToString::to_string),
+            usage: run.usage,
+            iterations: run.iterations,
+            tool_calls: live.tool_calls(),
+            duration_ms: run.started_at.map_or(0, |at| now.ms_since(at)),
+        };
+        self.write_end(run, message, event).await
+    }
+
+    async fn write_end(&self, run: Run, message: Option<NewMessage>, event: Event) -> bool {
+        let message = message.map(|message| (self.ids.message(), message));
+        let mut waits = END_RETRY.iter().copied().chain(std::iter::repeat(END_RETRY[3]));
+        loop {
+            let (row, message, event) = (run.clone(), message.clone(), event.clone());
+            let fresh = self.ids.session();
+            let written = self.store.write::<_, OpError, _>(move |tx| end_run(tx, &row, message, event, fresh)).await;
+            match written {
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the end of the run could not be written yet");
+                }
+            }
+            let wait = waits.next().unwrap_or(END_RETRY[3]);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.lifecycle.stopping().cancelled() => return false,
+            }
+        }
+    }
+
+    /// Ends a run that never started.
+    pub(crate) async fn finish_unstarted(self: &Arc<Self>, live: &Arc<LiveRun>, cause: StopCause) -> Result<(), OpError> {
+        let now = self.clock.now();
+        let seq = live.next_seq();
+        let run = live.update(|run| {
+            run.state = RunState::Cancelled;
+            run.stop_cause = Some(cause);
+            run.ended_at = Some(now);
+        });
+        let event = Event::RunEnded {
+            run: live.reference.clone(),
+            seq,
+            started: false,
+            outcome: RunOutcome::Cancelled { cause },
+            response: String::new(),
+            model: None,
+            usage: run.usage,
+            iterations: 0,
+            tool_calls: 0,
+            duration_ms: 0,
+        };
+        let runs = Arc::clone(self);
+        // On a task of its own: a caller that goes away must not keep the run from its end.
+        let id = run.id.clone();
+        let ending = self.lifecycle.spawn_with(async move {
+            if runs.write_end(run, None, event).await {
+                runs.forget(&id);
+            }
+        });
+        ending.await.map_err(|_| OpError::unavailable("the gateway is stopping"))
+    }
+
+    fn forget(&self, id: &model::RunId) {
+        self.live.remove(id);
+        self.channels.close(id);
+    }
+
+    /// The run is over: let go of it, shorten the session when it has grown long, start the next.
+    async fn after(self: &Arc<Self>, live: &Arc<LiveRun>) {
+        let (key, id) = (&live.key, &live.reference.run_id);
+        self.forget(id);
+        if key.kind() != SessionKind::Ephemeral && self.wants_compaction(key).await {
+            let waiting = self.mailboxes.unfinished(key);
+            let options = CompactOptions { automatic: true, waiting, ..CompactOptions::default() };
+            if let Err(error) = self.sessions.compact(key, options).await {
+                tracing::warn!(%error, "the session could not be compacted");
+            }
+        }
+        self.mailboxes.done(key, id);
+        self.pump(key);
+    }
+
+    async fn wants_compaction(&self, key: &SessionKey) -> bool {
+        let rules = self.sessions.rules();
+        if !rules.compaction.enabled {
+            return false;
+        }
+        let session = self.sessions.get(key).await.ok().flatten();
+        session.is_some_and(|session| session.token_count > rules.compaction.threshold)
+    }
+}
+
+/// Calls of the last step without a result in the transcript.
+fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<OpenCall> {
+    let Some(step) = history.iter().rposition(|message| message.role == Role::Assistant && !message.tool_calls.is_empty()) else {
+        return Vec::new();
+    };
+    let is_answered = |id: &str| history[step..].iter().any(|message| message.tool_call_id.as_deref() == Some(id));
+    history[step]
+        .tool_calls
+        .iter()
+        .filter(|call| !is_answered(&call.id))
+        .map(|call| {
+            let record = calls.iter().find(|record| record.call_id == call.id);
+            let was_started = record.is_some_and(|record| record.state == ToolCallState::Started);
+            OpenCall { call: call.clone(), was_started }
+        })
+        .collect()
+}
+
+fn is_summary(message: &NewMessage) -> bool {
+    message.content.text().starts_with("[Compacted summary")
+}
+
+fn describe_end(live: &LiveRun, end: TurnEnd) -> (Option<NewMessage>, RunState, RunOutcome) {
+    match end {
+        TurnEnd::Completed { message, reason } => (Some(message), RunState::Completed, RunOutcome::Completed { reason }),
+        TurnEnd::Cancelled { partial } => {
+            let cause = live.cause();
+            (partial.map(|message| mark_partial(message, "cancelled")), RunState::Cancelled, RunOutcome::Cancelled { cause })
+        }
+        TurnEnd::Failed { error, partial } => {
+            let told = RunOutcome::Failed { kind: error.kind.word().to_owned(), message: error.message };
+            (partial.map(|message| mark_partial(message, "error")), RunState::Failed, told)
+        }
+    }
+}
+
+fn mark_partial(mut message: NewMessage, reason: &str) -> NewMessage {
+    message.metadata.insert(String::from("partial"), true.into());
+    message.metadata.insert(String::from("stop_reason"), reason.into());
+    message
+}
+
+fn failed(live: &LiveRun, error: OpError) -> TurnOutcome {
+    let run = live.run();
+    let error = RunError { kind: error.kind, message: error.message };
+    let end = TurnEnd::Failed { error, partial: None };
+    TurnOutcome { end, model: run.model, iterations: run.iterations, usage: run.usage }
+}
+
+fn end_run(
+    tx: &dyn Tx,
+    run: &Run,
+    message: Option<(model::MessageId, NewMessage)>,
+    event: Event,
+    fresh: model::SessionId,
+) -> Result<(), OpError> {
+    let now = run.ended_at.unwrap_or(run.accepted_at);
+    match tx.runs().get(&run.id)? {
+        // Deleted with its session, or ended before: exactly one terminal event was written then.
+        None => return Ok(()),
+        Some(stored) if stored.state.is_over() => return Ok(()),
+        Some(_) => {}
+    }
+    if run.session_key.kind() == SessionKind::Ephemeral {
+        tx.sessions_mut().delete(&run.session_key)?;
+    } else {
+        let mut session = open_session(tx, &run.session_key, fresh, now)?;
+        session.aborted_last_run = run.state == RunState::Cancelled;
+        if let Some((id, message)) = &message
+            && session.id == run.session_id
+        {
+            append_final(tx, &mut session, run, id, message, now)?;
+        }
+        tx.sessions_mut().put(&session)?;
+        tx.runs_mut().clear_inputs(&run.id)?;
+        tx.runs_mut().update(run)?;
+    }
+    tx.events_mut().append(now, &event)?;
+    Ok(())
+}
+
+async fn sleep_or_forever(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
