@@ -55,6 +55,7 @@ fn durable_events() -> Vec<Event> {
         model: started.then(|| String::from("mock/echo")),
         usage: Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 },
         iterations: u32::MAX,
+        tool_calls: 3,
         duration_ms: 7,
     };
     vec![
