@@ -3,7 +3,7 @@
 //! Signed thinking blocks are kept as they come and sent back first in their message, as the vendor
 //! wants. The wire has no seed, penalties or bare JSON mode; they are left out, and so are sounds.
 
-mod decode;
+pub(crate) mod decode;
 mod request;
 mod thinking;
 

@@ -4,7 +4,7 @@
 //! function. Signatures of thoughts belong to a call or to the text: each is kept as a block that
 //! says to which (see [`signature`]), and is put back there.
 
-mod decode;
+pub(crate) mod decode;
 mod request;
 pub(crate) mod signature;
 

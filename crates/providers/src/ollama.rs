@@ -4,15 +4,17 @@
 //! `context_window` is therefore sent along. Pictures must be inline; sounds and files that are not
 //! text are left out, and a choice of tool has no place in this wire.
 
-mod decode;
+pub(crate) mod decode;
 mod request;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::calls::CallIds;
 use crate::chat::{ChatRequest, ChatStream};
@@ -27,6 +29,8 @@ use crate::stream::{Framing, decode};
 
 /// Models whose details are asked for at once; Ollama reads a file for each.
 const SHOW_CONCURRENCY: usize = 4;
+/// Time for the details of all models together.
+const SHOW_LIMIT: Duration = Duration::from_secs(10);
 /// Models whose details are asked for at all.
 const SHOW_MAX: usize = 200;
 /// Inputs of one request for embeddings.
@@ -52,13 +56,14 @@ impl Ollama {
         })
     }
 
-    /// What `/api/show` says of a model; the bare id when it says nothing, which older versions do.
-    async fn show(&self, id: String) -> Listed {
+    /// What `/api/show` says of a model before `deadline`; the bare id when it says nothing.
+    async fn show(&self, id: String, deadline: Instant) -> Listed {
         let answer = async {
             let url = self.upstream.url("/api/show")?;
             self.upstream.fetch::<Shown>(self.upstream.post_json(url, &json!({ "model": id }))).await
         };
-        match answer.await {
+        let answer = tokio::time::timeout_at(deadline, answer).await;
+        match answer.unwrap_or_else(|_| Err(self.upstream.silent(SHOW_LIMIT))) {
             Ok(shown) => shown.listed(id),
             Err(error) => {
                 tracing::debug!(provider = %self.upstream.name, model = %id, %error, "no details of a model");
@@ -94,7 +99,9 @@ impl Provider for Ollama {
         }
         let tags: Tags = self.upstream.list("/api/tags").await?;
         let ids = tags.models.into_iter().take(SHOW_MAX).map(|tag| tag.name);
-        let listed = futures_util::stream::iter(ids).map(|id| self.show(id)).buffered(SHOW_CONCURRENCY).collect().await;
+        let deadline = Instant::now() + SHOW_LIMIT;
+        let shown = futures_util::stream::iter(ids).map(|id| self.show(id, deadline)).buffered(SHOW_CONCURRENCY);
+        let listed = shown.collect().await;
         Ok(self.known.merge(listed))
     }
 

@@ -4,7 +4,7 @@
 //! as a message of the user, because tool messages hold only text. Opaque reasoning blocks do not
 //! exist here, and reasoning text is not sent back.
 
-mod decode;
+pub(crate) mod decode;
 mod request;
 
 use std::sync::Arc;

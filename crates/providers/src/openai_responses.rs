@@ -4,7 +4,7 @@
 //! come back encrypted, are kept as blocks and are sent again. The wire has no stop sequences, seed
 //! or penalties; they are left out.
 
-mod decode;
+pub(crate) mod decode;
 mod request;
 
 use std::sync::Arc;

@@ -30,7 +30,8 @@ pub(crate) trait Decoder: Send + 'static {
 pub(crate) enum Framing {
     Sse(SseParser),
     Lines(LineParser),
-    /// One JSON document: some servers answer so although a stream was asked for.
+    /// One JSON document: some servers answer so although a stream was asked for. Others send a
+    /// stream under this name, so that the first byte decides.
     Whole(Vec<u8>),
 }
 
@@ -47,6 +48,12 @@ impl Framing {
     }
 
     fn feed(&mut self, bytes: &[u8], on_event: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        if let Framing::Whole(buffer) = self
+            && buffer.trim_ascii_start().is_empty()
+            && bytes.trim_ascii_start().first().is_some_and(|first| !matches!(first, b'{' | b'['))
+        {
+            *self = Framing::Sse(SseParser::default());
+        }
         match self {
             Framing::Sse(parser) => parser.feed(bytes, on_event),
             Framing::Lines(parser) => parser.feed(bytes, on_event),
@@ -151,3 +158,6 @@ pub(crate) fn decode<D: Decoder>(
     }
     .boxed()
 }
+
+#[cfg(test)]
+mod tests;

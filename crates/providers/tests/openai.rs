@@ -90,6 +90,10 @@ async fn an_answer_in_one_document_is_read_too() {
         [Ok(Chunk::Text("Hi".into())), Ok(Chunk::Usage(usage)), Ok(Chunk::Finish(FinishReason::Stop))]
     );
     assert_eq!(answer(Reply::json(200, r#"{"error":"boom"}"#)).await, [Err(ProviderErrorKind::Overloaded)]);
+    // And a stream under the name of a document.
+    let stream = "\n: hello\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let expected = [Ok(Chunk::Text("Hi".into())), Ok(Chunk::Finish(FinishReason::Stop))];
+    assert_eq!(answer(Reply::json(200, stream).in_pieces_of(1)).await, expected);
 }
 
 #[tokio::test]

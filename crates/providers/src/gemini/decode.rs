@@ -10,7 +10,7 @@ use crate::chat::{Chunk, FinishReason};
 use crate::fault::{Fault, read_json};
 use crate::http::refusal;
 
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     calls: Calls,
     finish: Option<FinishReason>,
     usage: Option<Usage>,

@@ -10,7 +10,7 @@ use crate::chat::{Chunk, FinishReason};
 use crate::fault::{Fault, unreadable};
 use crate::http::refusal;
 
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     calls: Calls,
     has_content: bool,
     finish: Option<FinishReason>,

@@ -9,7 +9,7 @@ use crate::chat::{Chunk, FinishReason};
 use crate::fault::{Fault, read_json};
 use crate::http::refusal;
 
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     calls: Calls,
 }
 
