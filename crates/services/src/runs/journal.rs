@@ -85,6 +85,7 @@ impl Journal for TurnJournal {
     }
 
     async fn step(&self, step: &Step) -> Result<(), JournalError> {
+        self.live.next_message();
         let run = self.live.update(|run| {
             run.iterations = step.iterations;
             run.usage = step.usage;

@@ -57,6 +57,8 @@ pub struct LiveSnapshot {
     pub run: Run,
     /// The answer so far.
     pub text: String,
+    /// Of it the message that is being written; a run with tools writes several.
+    pub message: String,
 }
 
 pub struct LiveRun {
@@ -126,7 +128,11 @@ impl LiveRun {
 
     pub(crate) fn snapshot(&self) -> LiveSnapshot {
         let state = self.lock();
-        LiveSnapshot { run: state.run.clone(), text: state.text.with(str::to_owned) }
+        LiveSnapshot {
+            run: state.run.clone(),
+            text: state.text.with(str::to_owned),
+            message: state.text.with_current(str::to_owned),
+        }
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -148,6 +154,12 @@ impl LiveRun {
         let index = state.chunks;
         state.chunks += 1;
         Delta { seq: self.next_seq(), index, so_far: state.text.clone() }
+    }
+
+    /// What is written from here on belongs to the next message of the run.
+    pub(crate) fn next_message(&self) {
+        let mut state = self.lock();
+        state.text = state.text.next_message();
     }
 
     pub(crate) fn add_thinking(&self, delta: &str) -> Delta {
