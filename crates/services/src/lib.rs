@@ -6,6 +6,7 @@
 
 pub mod agents;
 pub mod commands;
+pub mod devices;
 pub mod info;
 pub mod lifecycle;
 pub mod log;
@@ -24,6 +25,7 @@ use store::Store;
 
 pub use agents::Agents;
 pub use commands::Commands;
+pub use devices::Devices;
 pub use info::GatewayInfo;
 pub use lifecycle::Lifecycle;
 pub use models::Models;
@@ -45,6 +47,7 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     pub runs: Arc<Runs>,
     pub tokens: Arc<Tokens>,
+    pub devices: Arc<Devices>,
     pub presence: Arc<Presence>,
     pub commands: Commands,
     pub config: Arc<dyn GatewayConfig>,
@@ -75,6 +78,14 @@ impl Services {
         let agents = Arc::new(Agents::new(agents));
         let models = Arc::new(models);
         let tokens = Arc::new(Tokens::load(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids)).await?);
+        let devices = devices::Parts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+            bus: Arc::clone(&bus),
+            tokens: Arc::clone(&tokens),
+        };
+        let devices = Arc::new(Devices::open(devices).await?);
         let presence = Arc::new(Presence::new(Arc::clone(&bus), Arc::clone(&clock), lifecycle.clone()));
         let sessions = Arc::new(Sessions::new(sessions::Parts {
             store: Arc::clone(&store),
@@ -109,10 +120,23 @@ impl Services {
             sessions,
             runs,
             tokens,
+            devices,
             presence,
             commands,
             config,
             store,
         }))
+    }
+
+    /// Writes down events that tell of a change outside of the store, such as a new configuration.
+    pub async fn record(&self, at: model::Timestamp, events: Vec<model::Event>) -> Result<(), model::OpError> {
+        self.store
+            .write(move |tx| {
+                for event in &events {
+                    tx.events_mut().append(at, event)?;
+                }
+                Ok(())
+            })
+            .await
     }
 }

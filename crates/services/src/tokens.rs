@@ -269,6 +269,21 @@ impl Tokens {
         Ok(true)
     }
 
+    /// Knows tokens that another domain has written with its own rows.
+    pub(crate) fn remember(&self, records: Vec<TokenRecord>) {
+        let mut known = self.write();
+        known.stored.extend(records.into_iter().filter_map(known_entry));
+    }
+
+    /// Forgets tokens that another domain has revoked; their connections are closed.
+    pub(crate) fn forget(&self, revoked: &[TokenId]) {
+        if revoked.is_empty() {
+            return;
+        }
+        self.write().stored.retain(|_, identity| !revoked.contains(&identity.id));
+        self.revocations.send_modify(|generation| *generation += 1);
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,6 +291,11 @@ impl Tokens {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As stored: lower-case hex.
+pub(crate) fn hash_text(secret: &str) -> String {
+    hex::encode(hash(secret))
 }
 
 fn hash(secret: &str) -> [u8; 32] {
