@@ -54,10 +54,6 @@ const fn protocol() -> i64 {
 struct Client {
     #[serde(default)]
     id: Option<String>,
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    platform: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

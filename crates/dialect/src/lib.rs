@@ -5,7 +5,9 @@
 //! a [`socket::Protocol`], and how events are told in a projection. Read [`table`] first.
 
 pub mod contract;
+pub mod contract_http;
 pub mod depth;
+pub mod http;
 pub mod origin;
 pub mod params;
 pub mod peer;

@@ -1,8 +1,10 @@
 //! Wire names and the operations behind them: built once at start, read-only after.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::{ErrorKind, OpError, Scope};
 use ops::{Call, Class, Operation, Reply};
@@ -45,7 +47,9 @@ pub struct Method {
 impl Method {
     /// Reads the parameters and runs the operation. Scope and limits are the dispatcher's business.
     pub fn call(&self, call: Call, params: Params) -> BoxFuture<'static, Result<Answer, OpError>> {
-        (self.handler)(call, params)
+        let work = AssertUnwindSafe((self.handler)(call, params)).catch_unwind();
+        // A bug in one call ends that call, not the connection.
+        work.map(|result| result.unwrap_or_else(|_| Err(OpError::new(ErrorKind::Internal, "internal error")))).boxed()
     }
 }
 

@@ -1,0 +1,15 @@
+//! Listeners and what every one of them serves.
+//!
+//! A listener speaks one dialect on `/` and `/ws`; the HTTP surface is the same on all of them. The
+//! dialects are handed in by the binary as a [`Surface`]; this crate knows none of them by name.
+
+mod accept;
+mod guard;
+mod ops_routes;
+pub mod settings;
+mod surface;
+mod tls;
+
+pub use accept::{BindError, Bound, bind};
+pub use settings::{AuthSettings, ListenSettings, TlsSettings};
+pub use surface::{Contract, DialectSurface, Surface, Upgrade};

@@ -39,6 +39,11 @@ impl Lifecycle {
         self.draining.is_cancelled()
     }
 
+    /// For parts that spawn on their own.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
     }

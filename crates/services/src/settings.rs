@@ -38,9 +38,7 @@ impl Default for SessionRules {
 pub enum DmScope {
     /// All direct messages share `agent:<agent>:main`.
     Main,
-    #[serde(alias = "per-peer")]
     PerPeer,
-    #[serde(alias = "per-channel-peer")]
     PerChannelPeer,
 }
 

@@ -158,6 +158,17 @@ impl Runs {
         self.live.len()
     }
 
+    /// Waits until no run is unfinished.
+    pub async fn idle(&self) {
+        loop {
+            let changed = self.live.appeared();
+            if self.live.len() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Follows one unfinished run; `None` when it is over or unknown.
     pub fn follow(&self, id: &RunId) -> Option<RunFollower> {
         let live = self.live.get(id)?;

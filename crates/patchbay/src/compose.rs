@@ -1,0 +1,165 @@
+//! The one place where backends, providers and dialects are chosen and wired.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use dialect_aleph::Aleph;
+use futures_util::FutureExt;
+use model::{Clock, ModelRef, Secret};
+use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
+use serde_json::json;
+use server::settings::DialectName;
+use server::{Contract, DialectSurface, Surface};
+use services::tokens::ConfiguredToken;
+use services::{Models, Services};
+use store::Store;
+use store_sqlite::{SqliteOptions, SqliteStore};
+
+use crate::configuration::Configuration;
+use crate::contracts;
+use crate::settings::Settings;
+
+/// Opens the database that the settings name.
+pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let path = settings.store.path(home);
+    let store = SqliteStore::open(&path, SqliteOptions::default()).with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+/// Providers and the default model; [`apply`] fills the registry.
+pub fn models(clock: &Arc<dyn Clock>, seed: u64) -> Models {
+    let registry = Arc::new(Registry::new(Arc::clone(clock)));
+    let router = Arc::new(ModelRouter::new(Arc::clone(&registry), Arc::clone(clock), RetryPolicy::default(), seed));
+    Models::new(registry, router, None)
+}
+
+/// The providers of the settings and those found in the environment; without a configuration of
+/// its own, an account in the environment is used as it is.
+fn provider_settings(settings: &Settings) -> Vec<(String, ProviderSettings)> {
+    let found = providers::found_in_environment(&|name| std::env::var(name).ok());
+    let mut all: Vec<(String, ProviderSettings)> =
+        found.into_iter().filter(|(name, _)| !settings.providers.contains_key(name)).collect();
+    all.extend(settings.providers.iter().map(|(name, provider)| (name.clone(), provider.clone())));
+    all.retain(|(_, provider)| provider.enabled && provider.kind != ProviderKind::Local);
+    all
+}
+
+/// Puts the providers of a configuration in force.
+pub fn apply_providers(settings: &Settings, home: &Path, models: &Models, extra: &[(String, ProviderSettings)]) -> Result<(), String> {
+    let configured = provider_settings(settings);
+    let mut built: Vec<Arc<dyn Provider>> = Vec::new();
+    for (name, provider) in configured.iter().chain(extra.iter().filter(|(name, _)| !configured.iter().any(|(known, _)| known == name))) {
+        built.push(providers::build(name, provider).map_err(|reason| format!("providers.{name}: {reason}"))?);
+    }
+    let first = built.first().map(|provider| provider.name().to_owned());
+    #[cfg(feature = "local")]
+    built.push(local(settings, home));
+    #[cfg(not(feature = "local"))]
+    let _ = home;
+    models.registry().replace(built, settings.models.embedder.clone());
+    let fallback = first.and_then(|name| default_of(&name, &configured, extra)).or_else(|| {
+        models.registry().get("local").map(|_| ModelRef::new("local", "default"))
+    });
+    models.set_default_model(settings.models.default.clone().or(fallback));
+    Ok(())
+}
+
+/// A model to begin with at a provider that was found, not configured in detail.
+fn default_of(name: &str, configured: &[(String, ProviderSettings)], extra: &[(String, ProviderSettings)]) -> Option<ModelRef> {
+    let (_, provider) = configured.iter().chain(extra).find(|(known, _)| known == name)?;
+    let listed = provider.models.first().map(|model| model.id.clone());
+    let model = listed.or_else(|| match name {
+        "openai" => Some(String::from("gpt-4.1-mini")),
+        "anthropic" => Some(String::from("claude-sonnet-4-5")),
+        "gemini" => Some(String::from("gemini-2.5-flash")),
+        _ => None,
+    })?;
+    Some(ModelRef::new(name, model))
+}
+
+#[cfg(feature = "local")]
+fn local(settings: &Settings, home: &Path) -> Arc<dyn Provider> {
+    use std::sync::OnceLock;
+    // One for the life of the process: its workers hold the weights.
+    static LOCAL: OnceLock<Arc<dyn Provider>> = OnceLock::new();
+    Arc::clone(LOCAL.get_or_init(|| Arc::new(local_model::LocalProvider::new("local", &home.join("models"), &settings.local))))
+}
+
+/// The credentials of the configuration, the first operator's among them.
+pub fn tokens(settings: &Settings, admin: &Secret) -> Vec<ConfiguredToken> {
+    let operator = |id: &str, secret: Secret| ConfiguredToken {
+        id: id.to_owned(),
+        secret,
+        scopes: model::ScopeSet::OPERATOR,
+        role: String::from("operator"),
+        words: Vec::new(),
+    };
+    let mut tokens = vec![operator("admin", admin.clone())];
+    tokens.extend(settings.auth.token.iter().map(|token| ConfiguredToken {
+        id: token.id.clone(),
+        secret: token.secret.clone(),
+        scopes: token.scopes.iter().copied().collect(),
+        role: String::from("operator"),
+        words: Vec::new(),
+    }));
+    tokens.extend(settings.aleph.tokens.iter().enumerate().map(|(index, token)| {
+        let id = token.client_id.clone().unwrap_or_else(|| format!("aleph-{index}"));
+        let is_node = token.role == dialect_aleph::settings::Role::Node;
+        ConfiguredToken { role: String::from(if is_node { "node" } else { "operator" }), ..operator(&id, token.token.clone()) }
+    }));
+    // The originals' own variables keep working.
+    for name in ["ALEPH_GATEWAY_TOKEN", "ARGENT_GATEWAY_TOKEN"] {
+        if let Ok(secret) = std::env::var(name)
+            && !secret.is_empty()
+        {
+            tokens.push(operator(&name.to_lowercase().replace('_', "-"), Secret::new(secret)));
+        }
+    }
+    tokens
+}
+
+/// Everything that listeners serve.
+pub fn surface(services: &Arc<Services>, configuration: &Arc<Configuration>, metrics: Arc<dyn Fn() -> String + Send + Sync>) -> Surface {
+    let live = Arc::clone(configuration.live());
+    let auth_required: Arc<dyn Fn() -> bool + Send + Sync> = {
+        let live = Arc::clone(&live);
+        Arc::new(move || live.current().auth.required)
+    };
+    let aleph_settings = {
+        let live = Arc::clone(&live);
+        section(move || live.current().aleph.clone())
+    };
+    let aleph = Aleph::new(Arc::clone(services), aleph_settings, Arc::clone(&auth_required));
+    let dialects = vec![DialectSurface {
+        name: DialectName::Aleph,
+        upgrade: Arc::new(move |socket, peer, _| {
+            let response = dialect_aleph::upgrade(&aleph, socket, peer);
+            async move { response }.boxed()
+        }),
+        health: |_| json!({ "status": "ok" }),
+        ready: |ready| json!({ "ready": ready }),
+    }];
+    let contracts = contracts::served(services.info.version)
+        .into_iter()
+        .map(|(path, document)| Contract { path, document })
+        .collect();
+    let (origins, hosts) = (Arc::clone(&live), Arc::clone(&live));
+    let lifecycle = services.lifecycle.clone();
+    Surface {
+        services: Arc::clone(services),
+        dialects,
+        routes: Router::new(),
+        contracts,
+        metrics,
+        allowed_origins: Arc::new(move || origins.current().aleph.allowed_origins.clone()),
+        allowed_hosts: Arc::new(move || hosts.current().auth.allowed_hosts.clone()),
+        is_ready: Arc::new(move || !lifecycle.is_draining()),
+    }
+}
+
+/// A section as the dialects ask for it: a shared value that changes with the configuration.
+fn section<T: PartialEq + Send + Sync + 'static>(read: impl Fn() -> T + Send + Sync + 'static) -> Arc<dyn Fn() -> Arc<T> + Send + Sync> {
+    Arc::new(move || Arc::new(read()))
+}

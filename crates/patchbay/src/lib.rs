@@ -1,0 +1,11 @@
+//! The gateway as a program: its settings, its home folder, and the one place where backends and
+//! dialects are chosen and wired. The command line in [`cli`] is on top of it.
+
+pub mod cli;
+pub mod compose;
+pub mod configuration;
+pub mod contracts;
+pub mod gateway;
+pub mod home;
+pub mod logging;
+pub mod settings;

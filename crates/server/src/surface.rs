@@ -1,0 +1,134 @@
+//! What is served: the dialects' sockets and routes, joined with the gateway's own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, RawQuery};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
+use dialect::peer::PeerInfo;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use services::Services;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::guard::{self, Guard};
+use crate::ops_routes;
+use crate::settings::DialectName;
+
+/// Answers a WebSocket upgrade; the text is the raw query.
+pub type Upgrade = Arc<dyn Fn(WebSocketUpgrade, PeerInfo, Option<String>) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// What one dialect brings.
+pub struct DialectSurface {
+    pub name: DialectName,
+    pub upgrade: Upgrade,
+    /// `/health` in the dialect's words, and whether the gateway is ready, in the dialect's words.
+    pub health: fn(&Services) -> Value,
+    pub ready: fn(bool) -> Value,
+}
+
+/// A machine-readable contract and where it is served.
+pub struct Contract {
+    pub path: &'static str,
+    pub document: Value,
+}
+
+/// Everything a listener serves.
+pub struct Surface {
+    pub services: Arc<Services>,
+    pub dialects: Vec<DialectSurface>,
+    /// Routes of the dialects, without `/health` and the like.
+    pub routes: Router,
+    pub contracts: Vec<Contract>,
+    /// Renders the metrics in Prometheus' text form.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Web origins that may change things over HTTP, besides this machine's.
+    pub allowed_origins: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Names under which a loopback listener may be addressed.
+    pub allowed_hosts: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Work left over from before the start was taken up and the database answers.
+    pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Facts of a connection that the accept loop puts into each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted {
+    pub remote: SocketAddr,
+    pub listens_on_loopback: bool,
+}
+
+impl Surface {
+    /// The router of a listener that speaks `dialect`.
+    pub(crate) fn router(&self, dialect: DialectName) -> Router {
+        let own = self.dialects.iter().find(|surface| surface.name == dialect).expect("every listener's dialect is served");
+        let mut router = ops_routes::routes(self, own);
+        for surface in &self.dialects {
+            let upgrade = Arc::clone(&surface.upgrade);
+            router = router.route(&format!("/{}", surface.name.as_str()), any(move |request: Knock| request.open(upgrade.clone(), None)));
+        }
+        let (root, ws) = (Arc::clone(&own.upgrade), Arc::clone(&own.upgrade));
+        router = router
+            .route("/", any(move |request: Knock| request.open(root.clone(), Some("/app/"))))
+            .route("/ws", any(move |request: Knock| request.open(ws.clone(), None)))
+            .route("/app", get(|| async { Redirect::permanent("/app/") }))
+            .route("/app/", get(no_page))
+            .route("/app/{*path}", get(no_page));
+        let guard = Guard { origins: Arc::clone(&self.allowed_origins), hosts: Arc::clone(&self.allowed_hosts) };
+        router
+            .merge(self.routes.clone())
+            .fallback(not_found)
+            .layer(axum::middleware::from_fn_with_state(guard, guard::check))
+            .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+                (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "error": "Internal error" }))).into_response()
+            }))
+    }
+}
+
+/// A request on a path that upgrades.
+struct Knock {
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    peer: PeerInfo,
+    query: Option<String>,
+}
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Knock {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, StatusCode> {
+        let accepted = parts.extensions.get::<Accepted>().copied().ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        let RawQuery(query) = RawQuery::from_request_parts(parts, state).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let peer = PeerInfo {
+            remote: accepted.remote,
+            headers: parts.headers.clone(),
+            listens_on_loopback: accepted.listens_on_loopback,
+        };
+        Ok(Self { upgrade: WebSocketUpgrade::from_request_parts(parts, state).await, peer, query })
+    }
+}
+
+impl Knock {
+    async fn open(self, upgrade: Upgrade, otherwise: Option<&'static str>) -> Response {
+        match (self.upgrade, otherwise) {
+            (Ok(socket), _) => upgrade(socket, self.peer, self.query).await,
+            (Err(_), Some(path)) => Redirect::temporary(path).into_response(),
+            (Err(_), None) => not_found().await,
+        }
+    }
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(serde_json::json!({ "error": "Not Found" }))).into_response()
+}
+
+/// This build holds no dashboard; say so, and what works instead.
+async fn no_page(_: Extension<Accepted>, _: HeaderMap) -> Response {
+    const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Patchbay</title>\
+<h1>Patchbay is running</h1><p>This build was made without the dashboard.</p>\
+<p>Talk to the agent with <code>patchbay chat</code>, or use any Aleph, Comis, ArgentOS or OpenAI client.</p></html>";
+    (StatusCode::NOT_FOUND, [("content-type", "text/html; charset=utf-8")], PAGE).into_response()
+}
