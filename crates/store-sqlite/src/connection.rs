@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Params, Row};
 use store::StoreError;
 
 use crate::SqliteOptions;
-use crate::events::Log;
+use crate::events::{Log, LogMark};
 use crate::failure::failure;
 use crate::options::Durability;
+use crate::search::{self, Words, WordsMark};
 
 /// Prepared statements kept ready by each connection; there are fewer texts than this.
 const STATEMENTS_MAX: usize = 96;
@@ -21,6 +23,14 @@ const WAL_BYTES_KEPT: u32 = 16 << 20;
 pub struct Database {
     sqlite: Connection,
     pub(crate) log: Log,
+    pub(crate) words: Words,
+}
+
+/// A place to go back to when a unit of work is undone.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    log: LogMark,
+    words: WordsMark,
 }
 
 impl Database {
@@ -59,7 +69,31 @@ impl Database {
 
     fn over(sqlite: Connection) -> Self {
         sqlite.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        Self { sqlite, log: Log::default() }
+        Self { sqlite, log: Log::default(), words: Words::default() }
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark { log: self.log.mark(), words: self.words.mark() }
+    }
+
+    pub fn return_to(&self, mark: Mark) {
+        self.log.return_to(mark.log);
+        self.words.return_to(mark.words);
+    }
+
+    /// Commits what is open, the words of its messages with it.
+    pub fn commit(&self) -> Result<(), StoreError> {
+        search::index(self)?;
+        self.control("COMMIT")?;
+        self.words.forget();
+        Ok(())
+    }
+
+    /// Undoes what is open; the next transaction asks the database where the log stands.
+    pub fn abandon(&self) -> Result<(), StoreError> {
+        self.log.forget();
+        self.words.forget();
+        if self.in_transaction() { self.control("ROLLBACK") } else { Ok(()) }
     }
 
     pub fn sqlite(&self) -> &Connection {
@@ -136,5 +170,7 @@ fn tune(sqlite: &Connection, cache_kib: u32) -> Result<(), StoreError> {
     let pragmas = format!(
         "PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
     );
-    sqlite.execute_batch(&pragmas).map_err(failure)
+    sqlite.execute_batch(&pragmas).map_err(failure)?;
+    // Plans do not depend on the values of parameters; otherwise statements are planned anew with each value.
+    sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop).map_err(failure)
 }

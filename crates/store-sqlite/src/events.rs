@@ -23,17 +23,17 @@ pub struct Log {
 
 /// A place to go back to when a unit of work is undone.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark {
+pub struct LogMark {
     last: Option<u64>,
     appended: usize,
 }
 
 impl Log {
-    pub fn mark(&self) -> Mark {
-        Mark { last: self.last.get(), appended: self.appended.borrow().len() }
+    pub fn mark(&self) -> LogMark {
+        LogMark { last: self.last.get(), appended: self.appended.borrow().len() }
     }
 
-    pub fn return_to(&self, mark: Mark) {
+    pub fn return_to(&self, mark: LogMark) {
         self.last.set(mark.last);
         self.appended.borrow_mut().truncate(mark.appended);
     }

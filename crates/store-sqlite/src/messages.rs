@@ -154,7 +154,7 @@ impl Database {
             ],
         )?;
         // First, because it goes by the row inserted last.
-        search::index(self, body)?;
+        search::note(self, body);
         if seq == 1 || run.is_none() {
             self.note_transcript(key, session)?;
         }
@@ -199,10 +199,12 @@ impl MessageWrites for Database {
     }
 
     fn remove_head(&self, session: &SessionId, up_to: i64) -> Result<u64, StoreError> {
+        search::index(self)?;
         self.execute("DELETE FROM messages WHERE session_id = ?1 AND seq <= ?2", (session.as_str(), up_to))
     }
 
     fn clear(&self, session: &SessionId, keep_system: bool) -> Result<u64, StoreError> {
+        search::index(self)?;
         let sql = if keep_system {
             "DELETE FROM messages WHERE session_id = ?1 AND role <> 'system'"
         } else {

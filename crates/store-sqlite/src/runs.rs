@@ -145,11 +145,19 @@ impl RunWrites for Database {
     }
 
     fn update(&self, run: &Run) -> Result<bool, StoreError> {
-        let sql = "UPDATE runs SET session_key = ?2, session_id = ?3, agent_id = ?4, state = ?5, is_over = ?6, message_id = ?7, \
+        // Two statements: a database rewrites the index entries of every column that is set, changed or not,
+        // and the indexed ones hardly ever change.
+        let sql = "UPDATE runs SET session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, \
             started_by = ?8, origin = ?9, options = ?10, model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, \
             iterations = ?15, usage = ?16, next_seq = ?17, end_reason = ?18, stop_cause = ?19, error_kind = ?20, error_message = ?21, \
             response = ?22, awaiting = ?23 WHERE run_id = ?1";
-        Ok(self.write_run(sql, run)? > 0)
+        if self.write_run(sql, run)? == 0 {
+            return Ok(false);
+        }
+        let sql =
+            "UPDATE runs SET session_key = ?2, is_over = ?3 WHERE run_id = ?1 AND (session_key <> ?2 OR is_over <> ?3)";
+        self.execute(sql, (run.id.as_str(), run.session_key.as_str(), run.state.is_over()))?;
+        Ok(true)
     }
 
     fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError> {

@@ -3,6 +3,8 @@
 //! Only the words are indexed; the text is read from the message itself, and the snippet is cut
 //! here, so that the index stays small and its query syntax stays out of reach of callers.
 
+use std::cell::{Cell, RefCell};
+
 use model::{Message, NewMessage, Role, SessionKey};
 use store::{MessageHit, SearchQuery, StoreError};
 
@@ -16,17 +18,63 @@ const WORDS_MAX: usize = 32;
 /// Longest snippet, in characters, without the dots at its ends.
 const SNIPPET_CHARS: usize = 158;
 
-/// Adds the words of the message that was just inserted.
-pub fn index(database: &Database, body: &NewMessage) -> Result<(), StoreError> {
-    if !matches!(body.role, Role::User | Role::Assistant) {
-        return Ok(());
+/// Messages of the transaction at hand whose words are not yet in the index.
+///
+/// The index writes out all it holds in memory at every savepoint. So the words of a whole batch are
+/// kept here and given to it once, before the commit, when no savepoint is open.
+#[derive(Default)]
+pub struct Words {
+    /// Row and text.
+    queued: RefCell<Vec<(i64, String)>>,
+    /// How many of them the index has been given early. They stay queued: an undone unit of work may
+    /// take back what the index was given inside it.
+    given: Cell<usize>,
+}
+
+/// A place to go back to when a unit of work is undone.
+#[derive(Debug, Clone, Copy)]
+pub struct WordsMark {
+    queued: usize,
+    given: usize,
+}
+
+impl Words {
+    pub fn mark(&self) -> WordsMark {
+        WordsMark { queued: self.queued.borrow().len(), given: self.given.get() }
     }
-    let words = body.content.text();
-    let row = database.sqlite().last_insert_rowid();
-    database.execute("INSERT INTO message_words (rowid, words) VALUES (?1, ?2)", (row, words.as_ref())).map(drop)
+
+    pub fn return_to(&self, mark: WordsMark) {
+        self.queued.borrow_mut().truncate(mark.queued);
+        self.given.set(mark.given);
+    }
+
+    /// At the end of a transaction.
+    pub fn forget(&self) {
+        self.queued.borrow_mut().clear();
+        self.given.set(0);
+    }
+}
+
+/// Queues the words of the message that was just inserted.
+pub fn note(database: &Database, body: &NewMessage) {
+    if matches!(body.role, Role::User | Role::Assistant) {
+        let row = database.sqlite().last_insert_rowid();
+        database.words.queued.borrow_mut().push((row, body.content.text().into_owned()));
+    }
+}
+
+/// Gives the index what is queued: before the commit, a search, and any removal of messages.
+pub fn index(database: &Database) -> Result<(), StoreError> {
+    let queued = database.words.queued.borrow();
+    for (row, words) in queued.iter().skip(database.words.given.get()) {
+        database.execute("INSERT INTO message_words (rowid, words) VALUES (?1, ?2)", (row, words))?;
+    }
+    database.words.given.set(queued.len());
+    Ok(())
 }
 
 pub fn search(database: &Database, query: &SearchQuery) -> Result<Vec<MessageHit>, StoreError> {
+    index(database)?;
     let words = words_of(&query.text);
     if words.is_empty() {
         return Ok(Vec::new());

@@ -7,6 +7,7 @@ use store::{SessionFilter, SessionPage, SessionQueries, SessionWrites, StoreErro
 
 use crate::columns::{Json, bound, count, limit, stored, text, time, time_if_any};
 use crate::connection::Database;
+use crate::search;
 
 const COLUMNS: &str = "session_key, session_id, created_at, updated_at, message_count, token_count, input_tokens, \
     output_tokens, last_compaction, aborted_last_run, settings";
@@ -135,6 +136,7 @@ impl SessionWrites for Database {
             key,
             |row| count(row, 0),
         )?;
+        search::index(self)?;
         self.execute(
             "DELETE FROM messages WHERE session_id IN (SELECT session_id FROM transcripts WHERE session_key = ?1)",
             key,

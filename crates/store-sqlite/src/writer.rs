@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use store::work::Finish;
 use store::{Announce, Outcome, StoreError, WriteJob};
 
-use crate::connection::Database;
+use crate::connection::{Database, Mark};
 use crate::failure::again;
 use crate::queue::Queue;
 
@@ -80,7 +80,7 @@ impl<'a> Batch<'a> {
 
     /// Runs one unit. An error says that the whole transaction is lost.
     fn unit(&mut self, job: WriteJob) -> Result<(), StoreError> {
-        let mark = self.database.log.mark();
+        let mark = self.database.mark();
         if self.savepoints
             && let Err(error) = self.database.control("SAVEPOINT unit")
         {
@@ -111,8 +111,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn undo(&self, mark: crate::events::Mark) -> Result<(), StoreError> {
-        self.database.log.return_to(mark);
+    fn undo(&self, mark: Mark) -> Result<(), StoreError> {
+        self.database.return_to(mark);
         if self.savepoints {
             self.database.control("ROLLBACK TO unit")?;
             self.database.control("RELEASE unit")
@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
 
     /// Commits what is open; nothing is when a single unit was undone.
     fn commit(&self) -> Result<(), StoreError> {
-        if self.database.in_transaction() { self.database.control("COMMIT") } else { Ok(()) }
+        if self.database.in_transaction() { self.database.commit() } else { Ok(()) }
     }
 
     fn finish(self, ended: Result<(), StoreError>) {
@@ -136,10 +136,7 @@ impl<'a> Batch<'a> {
             }
             Err(error) => {
                 tracing::error!(%error, units = self.units.len(), "a commit failed; its units of work were undone");
-                self.database.log.forget();
-                if self.database.in_transaction()
-                    && let Err(error) = self.database.control("ROLLBACK")
-                {
+                if let Err(error) = self.database.abandon() {
                     tracing::error!(%error, "a failed transaction could not be rolled back");
                 }
             }
@@ -168,3 +165,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         _ => "no text",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
 //! Opening, closing, refusing a second owner, copies and checks of a database file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::Timestamp;
 use serde_json::json;
-use store::{Document, Store, StoreError};
+use store::{Document, Outcome, Store, StoreError};
 use store_sqlite::{SqliteOptions, SqliteStore};
 
 fn open(folder: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -106,4 +107,80 @@ async fn a_damaged_file_is_told_and_not_opened_as_new() {
     let refused = SqliteStore::open(&path, SqliteOptions::default()).expect_err("refused");
     assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
     assert!(store_sqlite::integrity(&path).is_err());
+}
+
+#[tokio::test]
+async fn another_program_that_holds_the_file_makes_writes_unavailable_only_while_it_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("patchbay.db");
+    let options = SqliteOptions { busy_timeout: Duration::from_millis(1), ..SqliteOptions::default() };
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, options).expect("opens"));
+    put(&store, "before").await.expect("writes");
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("holds");
+    let refused = put(&store, "during").await.expect_err("held");
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    assert_eq!(ids(&store).await, ["before"], "reads go on");
+    other.execute_batch("COMMIT").expect("lets go");
+    put(&store, "later").await.expect("writes again");
+    assert_eq!(ids(&store).await, ["before", "later"]);
+}
+
+#[tokio::test]
+async fn a_full_queue_makes_callers_wait_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let options = SqliteOptions { write_queue: 2, read_queue: 1, readers: 1, batch_max: 3, ..SqliteOptions::default() };
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("patchbay.db"), options).expect("opens"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let document = document(&format!("{number:03}"));
+            let id = document.id.clone();
+            store
+                .write(move |tx| tx.documents_mut().put("test", &document))
+                .await
+                .map_err(|error: StoreError| error)
+                .expect("writes");
+            let found = store.read(move |snapshot| snapshot.documents().get("test", &id)).await;
+            assert!(found.map_err(|error: StoreError| error).expect("reads").is_some());
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(ids(&store).await.len(), 100);
+}
+
+/// Threads end with the store, whether or not it was closed, and also when its last owner is one of them.
+#[tokio::test]
+async fn the_last_owner_may_be_a_unit_of_work() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("patchbay.db");
+    for writes in [true, false] {
+        let store = open(&folder);
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let last = Arc::clone(&store);
+        if writes {
+            store
+                .submit(Box::new(move |_| {
+                    Outcome::Commit(Box::new(move |_| {
+                        drop(last);
+                        let _ = ended.send(());
+                    }))
+                }))
+                .await;
+        } else {
+            store
+                .submit_read(Box::new(move |_| {
+                    drop(last);
+                    let _ = ended.send(());
+                }))
+                .await;
+        }
+        drop(store);
+        has_ended.await.expect("the job ran");
+        // Whichever of the two was last has ended the store by now or is about to.
+        while let Err(StoreError::Unavailable(_)) = SqliteStore::open(&path, SqliteOptions::default()) {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -76,7 +76,11 @@ pub async fn a_run_comes_back_whole_in_every_state(place: &dyn Reopen) {
         RunState::ALL.into_iter().map(|state| Run { state, ..run(state.as_str(), MAIN) }).collect();
     runs.push(full("full \"quoted\" 🦀"));
     for reason in [EndReason::Stop, EndReason::Length, EndReason::ContentFilter, EndReason::Command] {
-        runs.push(Run { end_reason: Some(reason), response: Some(odd_text()), ..over(&format!("reason {reason:?}"), MAIN) });
+        runs.push(Run {
+            end_reason: Some(reason),
+            response: Some(odd_text()),
+            ..over(&format!("reason {reason:?}"), MAIN)
+        });
     }
     for cause in [
         StopCause::User,
@@ -86,7 +90,11 @@ pub async fn a_run_comes_back_whole_in_every_state(place: &dyn Reopen) {
         StopCause::Shutdown,
         StopCause::ClientGone,
     ] {
-        runs.push(Run { stop_cause: Some(cause), response: Some(String::new()), ..over(&format!("cause {cause:?}"), MAIN) });
+        runs.push(Run {
+            stop_cause: Some(cause),
+            response: Some(String::new()),
+            ..over(&format!("cause {cause:?}"), MAIN)
+        });
     }
     for kind in [
         ErrorKind::InvalidParams,
@@ -104,7 +112,10 @@ pub async fn a_run_comes_back_whole_in_every_state(place: &dyn Reopen) {
         ErrorKind::Unavailable,
         ErrorKind::Internal,
     ] {
-        runs.push(Run { error: Some(RunError { kind, message: String::new() }), ..over(&format!("kind {kind:?}"), MAIN) });
+        runs.push(Run {
+            error: Some(RunError { kind, message: String::new() }),
+            ..over(&format!("kind {kind:?}"), MAIN)
+        });
     }
     insert(&store, runs.clone()).await;
     for expected in runs {
