@@ -11,7 +11,7 @@ use store::{PendingInput, Tx};
 
 use super::Runs;
 use super::live::LiveRun;
-use crate::sessions::{CompactOptions, append_message, conversation};
+use crate::sessions::{CompactOptions, append_message, conversation, split_system};
 
 pub(crate) struct TurnJournal {
     runs: Arc<Runs>,
@@ -223,7 +223,12 @@ impl Journal for TurnJournal {
         }
         let run = self.live.run();
         let read = self.runs.store.read::<_, OpError, _>(move |snapshot| Ok(conversation(snapshot, &run)?));
-        Ok(Some(read.await.map_err(|error| JournalError(Box::new(error)))?))
+        let messages = read.await.map_err(|error| JournalError(Box::new(error)))?;
+        Ok(Some(split_system(messages).0))
+    }
+
+    fn has_inputs(&self) -> bool {
+        !self.live.free_inputs().is_empty()
     }
 }
 

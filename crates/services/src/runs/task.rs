@@ -19,7 +19,7 @@ use super::Runs;
 use super::ask::AskThroughRun;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
-use crate::sessions::{CompactOptions, StoredSearch, conversation, open_session};
+use crate::sessions::{CompactOptions, StoredSearch, conversation, open_session, split_system};
 
 /// Waits between attempts to write a run's end while the database is away.
 const END_RETRY: [Duration; 4] =
@@ -150,8 +150,7 @@ impl Runs {
         }
         let open_calls = open_calls(&history, &calls);
         live.count_tool_calls(calls.len());
-        let (history, prelude): (Vec<NewMessage>, Vec<NewMessage>) =
-            history.into_iter().partition(|message| message.role != Role::System || is_summary(message));
+        let (history, prelude) = split_system(history);
         let workspace = agent.workspace.clone();
         let documents = tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default();
         let names = run.options.tools.as_deref().or(agent.tools.as_deref());
@@ -338,10 +337,6 @@ fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<Op
             OpenCall { call: call.clone(), was_started }
         })
         .collect()
-}
-
-fn is_summary(message: &NewMessage) -> bool {
-    message.content.text().starts_with("[Compacted summary")
 }
 
 fn describe_end(live: &LiveRun, end: TurnEnd) -> (Option<NewMessage>, RunState, RunOutcome) {

@@ -111,7 +111,7 @@ impl Sessions {
     async fn summary_of(&self, head: &[NewMessage], agent: &Agent, model: Option<&ModelRef>, guidance: Option<&str>) -> String {
         let answer = self.ask(agent, model, rules::summary_prompt(head, guidance)).await;
         match answer.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
-            Some(text) => format!("[Compacted summary of {} earlier messages]\n{text}", head.len()),
+            Some(text) => format!("{} of {} earlier messages]\n{text}", rules::SUMMARY_MARK, head.len()),
             None => rules::fallback_summary(head),
         }
     }

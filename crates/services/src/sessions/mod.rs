@@ -285,6 +285,13 @@ pub(crate) fn conversation(snapshot: &dyn Snapshot, run: &Run) -> Result<Vec<New
     Ok(before.into_iter().chain(own).map(|message| message.body).collect())
 }
 
+/// Parts a conversation into what is said in turns, summaries included, and system messages that
+/// belong into the system text.
+pub(crate) fn split_system(messages: Vec<NewMessage>) -> (Vec<NewMessage>, Vec<NewMessage>) {
+    let is_summary = |message: &NewMessage| message.content.text().starts_with(agent::compaction::SUMMARY_MARK);
+    messages.into_iter().partition(|message| message.role != Role::System || is_summary(message))
+}
+
 /// Full-text search over an agent's sessions, as the tools ask for it.
 pub(crate) struct StoredSearch(pub Arc<dyn Store>);
 
