@@ -37,7 +37,7 @@ pub fn openrpc(title: &str, document: &Value) -> String {
         }
     }
     types_section(&definitions, &mut out);
-    out
+    finished(&out)
 }
 
 /// Every HTTP route.
@@ -69,7 +69,7 @@ pub fn openapi(document: &Value) -> String {
     }
     out.push_str(&sections);
     types_section(&definitions, &mut out);
-    out
+    finished(&out)
 }
 
 /// Every event, by dialect.
@@ -97,7 +97,7 @@ pub fn asyncapi(document: &Value) -> String {
         out.push('\n');
     }
     types_section(&definitions, &mut out);
-    out
+    finished(&out)
 }
 
 /// Every configuration key, a section each.
@@ -119,7 +119,7 @@ pub fn config(document: &Value) -> String {
         nested(&definitions, "", schema, &mut above, &mut rows);
         rows_table("Keys", &rows, &mut out);
     }
-    out
+    finished(&out)
 }
 
 /// The object schema of a section: itself, the item of a list, the value of a table, or what is not null.
@@ -170,6 +170,20 @@ fn nested<'a>(
             above.remove(name);
         });
     }
+}
+
+/// Exactly one blank line where there were more, and one line end at the end.
+fn finished(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut is_blank = false;
+    for line in text.trim_end().lines() {
+        if !(line.is_empty() && is_blank) {
+            out.push_str(line);
+            out.push('\n');
+        }
+        is_blank = line.is_empty();
+    }
+    out
 }
 
 fn head(title: &str, document: &Value) -> String {
@@ -306,10 +320,7 @@ fn type_of(schema: &Value) -> String {
         .map(|kind| match (kind, schema.get("items")) {
             ("array", Some(items)) => format!("list of {}", type_of(items)),
             ("array", None) => "list".to_owned(),
-            ("object", _) => match schema.get("additionalProperties").filter(|value| value.is_object()) {
-                Some(value) => format!("table of {}", type_of(value)),
-                None => "object".to_owned(),
-            },
+            ("object", _) => object_type(schema),
             _ => kind.to_owned(),
         })
         .collect();
@@ -317,6 +328,24 @@ fn type_of(schema: &Value) -> String {
     match words.len() {
         0 => "anything".to_owned(),
         _ => format!("{}{bounds}", words.join(" or ")),
+    }
+}
+
+/// `{ kind: "a", x?: number }`, for an object without a name of its own.
+fn object_type(schema: &Value) -> String {
+    let required: Vec<&str> = list(schema, "required").iter().filter_map(Value::as_str).collect();
+    let fields: Vec<String> = object(schema, "properties")
+        .into_iter()
+        .flatten()
+        .map(|(name, field)| {
+            let mark = if required.contains(&name.as_str()) { "" } else { "?" };
+            format!("{name}{mark}: {}", type_of(field))
+        })
+        .collect();
+    match schema.get("additionalProperties").filter(|value| value.is_object()) {
+        _ if !fields.is_empty() => format!("{{ {} }}", fields.join(", ")),
+        Some(value) => format!("table of {}", type_of(value)),
+        None => "object".to_owned(),
     }
 }
 
@@ -383,6 +412,19 @@ mod tests {
                 "Errors: `-32004` RESOURCE_NOT_FOUND.",
             ],
         );
+    }
+
+    #[test]
+    fn types_are_told_in_a_few_words() {
+        let named = |schema| type_of(&schema);
+        assert_eq!(named(json!({ "anyOf": [{ "$ref": "#/$defs/Job" }, { "type": "null" }] })), "[Job](#job) or null");
+        assert_eq!(named(json!({ "type": "array", "items": { "enum": ["a", 1] } })), "list of `\"a\"` or `1`");
+        assert_eq!(
+            named(json!({ "type": "object", "properties": { "x": { "type": "integer", "maximum": 9 } } })),
+            "{ x?: integer ..=9 }"
+        );
+        assert_eq!(named(json!({ "type": "object", "additionalProperties": { "type": "string" } })), "table of string");
+        assert_eq!(named(json!(true)), "anything");
     }
 
     #[test]

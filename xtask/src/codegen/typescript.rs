@@ -17,7 +17,7 @@ pub fn methods(document: &Value) -> String {
     let mut scopes = String::new();
     for method in list(document, "methods") {
         let name = text(method, "name");
-        let (params, result) = (format!("{}Params", pascal(name)), format!("{}Result", pascal(name)));
+        let (params, result) = (free_name(name, "Params", &definitions), free_name(name, "Result", &definitions));
         let fields: Vec<Field<'_>> = list(method, "params")
             .iter()
             .map(|param| Field {
@@ -40,6 +40,13 @@ pub fn methods(document: &Value) -> String {
          export const methodScopes: Record<keyof MethodMap, string> = {{\n{scopes}}};\n"
     );
     out
+}
+
+/// A name for a type of a method that no named type of the contract has.
+fn free_name(method: &str, role: &str, definitions: &Definitions<'_>) -> String {
+    let wanted = format!("{}{role}", pascal(method));
+    let is_taken = definitions.iter().any(|(name, _)| pascal(name) == wanted);
+    if is_taken { format!("{}Call{role}", pascal(method)) } else { wanted }
 }
 
 /// `events.ts`: what each topic carries.
@@ -292,6 +299,17 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_the_contract_has_is_not_taken_twice() {
+        let document = json!({
+            "methods": [{ "name": "health", "params": [], "result": { "schema": { "$ref": "#/$defs/HealthResult" } } }],
+            "$defs": { "HealthResult": { "type": "string" } },
+        });
+        let text = methods(&document);
+        assert!(text.contains("export type HealthResult = string;"), "{text}");
+        assert!(text.contains("export type HealthCallResult = HealthResult;"), "{text}");
     }
 
     #[test]
