@@ -1,0 +1,115 @@
+//! One message, one whole answer.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use dialect::contract_http::Route;
+use dialect::http::Caller;
+use model::{AgentId, RunOptions};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use services::runs::NewRun;
+
+use super::{Routes, json_body, parse_json, with_refusals};
+use crate::commands::{Spoken, interpret};
+use crate::errors::{ErrorBody, internal, json_response, refusal, response};
+use crate::session_key::Target;
+use crate::turn::{Ended, TokensUsed, Turn};
+use crate::{Comis, ORIGIN};
+
+/// Send a message to an agent and wait for its whole answer.
+///
+/// A message that starts with `/` may be a command, which is answered without a model. The turn
+/// goes on when the client goes away; its answer is in the history.
+#[derive(JsonSchema)]
+struct Chat;
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "read field by field; this is its published shape")]
+struct Body {
+    #[schemars(length(min = 1))]
+    message: String,
+    /// The default agent when absent.
+    agent_id: Option<String>,
+    /// A formatted or canonical key, or a channel; the agent's main session when absent.
+    session_key: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Answer {
+    pub response: String,
+    pub tokens_used: TokensUsed,
+    /// `stop`, `max_steps`, `budget_exceeded`, `error` or `command`.
+    pub finish_reason: &'static str,
+    /// The channel of the session; absent for commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_key: Option<String>,
+}
+
+pub(super) fn add(table: &mut Routes) {
+    let route = Route::post::<Chat>("/api/chat", "chat")
+        .body::<Body>()
+        .answer::<Answer>(200, "the answer")
+        .answer::<ErrorBody>(400, "the body is not JSON, lacks `message`, or names an unknown agent")
+        .answer::<ErrorBody>(413, "the body is too large")
+        .answer::<ErrorBody>(415, "the body is not `application/json`")
+        .answer::<ErrorBody>(503, "too many messages wait for the session, or the gateway is stopping");
+    table.add(with_refusals(route), post(chat));
+}
+
+async fn chat(State(comis): State<Arc<Comis>>, Extension(caller): Extension<Caller>, request: Request) -> Response {
+    match answer(&comis, &caller, request).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+async fn answer(comis: &Arc<Comis>, caller: &Caller, request: Request) -> Result<Response, Response> {
+    let body = json_body(request, comis.settings().http_body_limit_bytes).await?;
+    let body: Value = parse_json(&body)?;
+    let message = text(&body, "message").ok_or_else(|| bad("Missing required field: message (string)"))?;
+    let agent = comis.agent(text(&body, "agentId")).map_err(bad)?;
+    let target = target(text(&body, "sessionKey"), &agent, text(&body, "agentId").is_some())?;
+    let services = comis.services();
+    let spoken = interpret(services, caller, &target.session, message).await.map_err(|error| response(&error))?;
+    let (text, thinking) = match spoken {
+        Spoken::Reply(text) => return Ok(json_response(StatusCode::OK, &command(text))),
+        Spoken::Turn { text, thinking } => (text, thinking),
+    };
+    let options = RunOptions { thinking, ..RunOptions::default() };
+    let new = NewRun { options, ..NewRun::new(target.session, text, ORIGIN) };
+    let turn = Turn::start(services, &caller.principal, new).await.map_err(|error| response(&error))?;
+    let Ended { response, tokens, finish } = turn.finish().await;
+    let Ok(finish_reason) = finish else { return Err(internal()) };
+    let answer = Answer { response, tokens_used: tokens, finish_reason, session_key: Some(target.channel) };
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+fn command(response: String) -> Answer {
+    Answer { response, tokens_used: TokensUsed::default(), finish_reason: "command", session_key: None }
+}
+
+/// A text of a body that has one; other types count as absent, and so does an empty text.
+pub(super) fn text<'a>(body: &'a Value, field: &str) -> Option<&'a str> {
+    body.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+pub(super) fn bad(words: impl Into<String>) -> Response {
+    refusal(StatusCode::BAD_REQUEST, words)
+}
+
+/// The session that a request means. A canonical key names its agent itself.
+pub(super) fn target(key: Option<&str>, agent: &AgentId, is_agent_named: bool) -> Result<Target, Response> {
+    let Some(key) = key else { return Ok(Target::main(agent)) };
+    let target = Target::parse(key, agent).map_err(|error| bad(format!("Invalid session key: {}", error.reason)))?;
+    if is_agent_named && target.session.agent() != *agent {
+        return Err(bad(format!("Session key belongs to agent {}", target.session.agent())));
+    }
+    Ok(target)
+}

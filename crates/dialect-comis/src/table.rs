@@ -1,0 +1,13 @@
+//! The methods that this dialect serves, and nothing else.
+
+use dialect::MethodTable;
+
+use crate::methods;
+
+pub(crate) fn methods() -> MethodTable {
+    let mut table = MethodTable::default();
+    methods::system::bind(&mut table);
+    methods::agent::bind(&mut table);
+    methods::session::bind(&mut table);
+    table
+}
