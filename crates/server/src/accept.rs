@@ -18,8 +18,9 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::accepted::Accepted;
 use crate::settings::{DialectName, ListenSettings};
-use crate::surface::{Accepted, Surface};
+use crate::surface::Surface;
 use crate::tls;
 
 /// Connections of all listeners together.

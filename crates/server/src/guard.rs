@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dialect::origin::{is_host_allowed, is_origin_allowed};
 
-use crate::surface::Accepted;
+use crate::accepted::Accepted;
 
 #[derive(Clone)]
 pub(crate) struct Guard {

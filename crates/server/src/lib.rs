@@ -4,6 +4,7 @@
 //! dialects are handed in by the binary as a [`Surface`]; this crate knows none of them by name.
 
 mod accept;
+mod accepted;
 mod guard;
 mod ops_routes;
 pub mod settings;

@@ -8,18 +8,28 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use model::Scope;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::surface::{Accepted, DialectSurface, Surface};
+use crate::accepted::Accepted;
 
-pub(crate) fn routes(surface: &Surface, own: &DialectSurface) -> Router {
+/// What these routes need of the surface.
+pub(crate) struct Facts<'a> {
+    pub services: &'a Arc<services::Services>,
+    pub health: fn(&services::Services) -> Value,
+    pub ready: fn(bool) -> Value,
+    pub is_ready: &'a Arc<dyn Fn() -> bool + Send + Sync>,
+    pub metrics: &'a Arc<dyn Fn() -> String + Send + Sync>,
+    pub contracts: Vec<(&'static str, &'a Value)>,
+}
+
+pub(crate) fn routes(facts: Facts<'_>) -> Router {
     let mut router = Router::new();
     for path in ["/health", "/healthz"] {
-        let (services, health) = (Arc::clone(&surface.services), own.health);
+        let (services, health) = (Arc::clone(facts.services), facts.health);
         router = router.route(path, get(move || async move { Json(health(&services)) }));
     }
     for path in ["/readyz", "/ready"] {
-        let (is_ready, ready) = (Arc::clone(&surface.is_ready), own.ready);
+        let (is_ready, ready) = (Arc::clone(facts.is_ready), facts.ready);
         router = router.route(
             path,
             get(move || async move {
@@ -29,14 +39,14 @@ pub(crate) fn routes(surface: &Surface, own: &DialectSurface) -> Router {
             }),
         );
     }
-    for contract in &surface.contracts {
-        let document: Arc<str> = contract.document.to_string().into();
+    for (path, document) in facts.contracts {
+        let document: Arc<str> = document.to_string().into();
         router = router.route(
-            contract.path,
+            path,
             get(move || async move { ([("content-type", "application/json")], document.to_string()) }),
         );
     }
-    let (services, metrics) = (Arc::clone(&surface.services), Arc::clone(&surface.metrics));
+    let (services, metrics) = (Arc::clone(facts.services), Arc::clone(facts.metrics));
     router.route(
         "/metrics",
         get(move |Extension(accepted): Extension<Accepted>, headers: HeaderMap| async move {

@@ -1,6 +1,5 @@
 //! What is served: the dialects' sockets and routes, joined with the gateway's own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use services::Services;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::accepted::Accepted;
 use crate::guard::{self, Guard};
 use crate::ops_routes;
 use crate::settings::DialectName;
@@ -55,18 +55,18 @@ pub struct Surface {
     pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Facts of a connection that the accept loop puts into each request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Accepted {
-    pub remote: SocketAddr,
-    pub listens_on_loopback: bool,
-}
-
 impl Surface {
     /// The router of a listener that speaks `dialect`.
     pub(crate) fn router(&self, dialect: DialectName) -> Router {
         let own = self.dialects.iter().find(|surface| surface.name == dialect).expect("every listener's dialect is served");
-        let mut router = ops_routes::routes(self, own);
+        let mut router = ops_routes::routes(ops_routes::Facts {
+            services: &self.services,
+            health: own.health,
+            ready: own.ready,
+            is_ready: &self.is_ready,
+            metrics: &self.metrics,
+            contracts: self.contracts.iter().map(|contract| (contract.path, &contract.document)).collect(),
+        });
         for surface in &self.dialects {
             let upgrade = Arc::clone(&surface.upgrade);
             router = router.route(&format!("/{}", surface.name.as_str()), any(move |request: Knock| request.open(upgrade.clone(), None)));
