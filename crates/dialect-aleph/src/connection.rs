@@ -1,5 +1,6 @@
 //! One connection: who it is, what it may call, what it is told.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::batch::{self, Element};
 use crate::errors::{self, AUTH_REQUIRED, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, PERMISSION_DENIED};
 use crate::events::Frame;
 use crate::framing::{self, Request};
+use crate::payload::{SystemEventsDropped, SystemResync, Topic};
 use crate::settings::{AlephSettings, ChunkTopics};
 use crate::state::ConnectionState;
 use crate::{Aleph, FRAME_SLOT, connect, table};
@@ -319,9 +321,9 @@ impl Protocol for AlephConnection {
     fn delivered(&mut self, delivery: Delivery, out: &mut Outbox) {
         match delivery {
             Delivery::Event(envelope) => self.tell(&envelope, out),
-            Delivery::Dropped(count) => out.text(self.notice("system.events_dropped", json!({ "count": count }))),
+            Delivery::Dropped(count) => out.text(self.notice(&SystemEventsDropped { count, lifetime: PhantomData })),
             Delivery::Resync { oldest, newest } => {
-                out.text(self.notice("system.resync", json!({ "oldest_cursor": oldest, "cursor": newest })));
+                out.text(self.notice(&SystemResync { oldest_cursor: oldest.0, cursor: newest.0, lifetime: PhantomData }));
             }
             Delivery::Closed => out.close(1001, "gateway stopping"),
         }
@@ -359,10 +361,8 @@ impl Protocol for AlephConnection {
 
 impl AlephConnection {
     /// An event about this connection alone.
-    fn notice(&self, topic: &str, data: Value) -> Bytes {
-        let now = self.aleph.services.clock.now().as_ms();
-        let params = json!({ "topic": topic, "data": data, "timestamp": now });
-        Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"event","params":{params}}}"#))
+    fn notice<T: Topic>(&self, data: &T) -> Bytes {
+        crate::events::notice(self.aleph.services.clock.now(), data)
     }
 }
 

@@ -1,10 +1,18 @@
 //! Our events under the topics of the published Aleph API.
 
+use std::marker::PhantomData;
+
 use bytes::Bytes;
-use model::{Envelope, Event, RunOutcome, RunRef, StopCause};
-use serde_json::{Value, json};
+use model::{Cursor, Envelope, Event, RunOutcome, RunRef, StopCause, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::errors;
+use crate::payload::{
+    AgentAccepted, AgentCancelled, AgentCompleted, AgentError, AgentInputRequired, AgentStarted, ConfigChanged, ConfigReloaded,
+    SessionCompacted, SessionCreated, SessionDeleted, SessionMessage, SessionReset, StreamChunk, StreamEnd, StreamStart,
+    StreamThinking, StreamToken, StreamToolEnd, StreamToolStart, SystemShutdown, SystemTick, Topic,
+};
 
 /// A frame of an event: the topic, and the whole notification as sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,137 +25,175 @@ pub struct Frame {
 
 /// All frames of an event, in the order in which they are sent.
 pub fn frames(envelope: &Envelope) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    let mut push = |topic: &'static str, is_alias: bool, data: Value| {
-        let mut params = json!({ "topic": topic, "data": data, "timestamp": envelope.at.as_ms() });
-        if let Some(cursor) = envelope.cursor {
-            params["cursor"] = json!(cursor);
-        }
-        let text = format!(r#"{{"jsonrpc":"2.0","method":"event","params":{params}}}"#);
-        frames.push(Frame { topic, is_alias, json: Bytes::from(text) });
-    };
-    project(&envelope.event, &mut push);
-    frames
+    let mut frames = Frames { at: envelope.at, cursor: envelope.cursor, list: Vec::new() };
+    project(&envelope.event, &mut frames);
+    frames.list
 }
 
-fn project(event: &Event, push: &mut impl FnMut(&'static str, bool, Value)) {
+/// One frame outside of the log, for a single connection.
+pub fn notice<T: Topic>(at: Timestamp, data: &T) -> Bytes {
+    encode(at, None, data)
+}
+
+struct Frames {
+    at: Timestamp,
+    cursor: Option<Cursor>,
+    list: Vec<Frame>,
+}
+
+impl Frames {
+    fn add<T: Topic>(&mut self, data: &T) {
+        self.list.push(Frame { topic: T::NAME, is_alias: false, json: encode(self.at, self.cursor, data) });
+    }
+
+    /// For topics that a run without streaming leaves out.
+    fn add_stream<T: Topic>(&mut self, run: &RunRef, data: &T) {
+        if !run.quiet {
+            self.add(data);
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Notification<'a, T> {
+    jsonrpc: &'static str,
+    method: &'static str,
+    params: EventParams<'a, T>,
+}
+
+#[derive(Serialize)]
+struct EventParams<'a, T> {
+    topic: &'static str,
+    data: &'a T,
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<Cursor>,
+}
+
+fn encode<T: Topic>(timestamp: Timestamp, cursor: Option<Cursor>, data: &T) -> Bytes {
+    let params = EventParams { topic: T::NAME, data, timestamp, cursor };
+    let notification = Notification { jsonrpc: "2.0", method: "event", params };
+    Bytes::from(serde_json::to_vec(&notification).expect("payloads are plain strings, numbers and lists"))
+}
+
+fn project(event: &Event, frames: &mut Frames) {
+    let lifetime = PhantomData;
     match event {
         Event::SessionCreated { session_key, channel } => {
-            push("session.created", false, json!({ "session_key": session_key, "agent_id": session_key.agent(), "channel": channel }));
+            frames.add(&SessionCreated { session_key, agent_id: session_key.agent(), channel, lifetime });
         }
         Event::SessionDeleted { session_key, messages_removed } => {
-            push("session.deleted", false, json!({ "session_key": session_key, "messages_removed": messages_removed }));
+            frames.add(&SessionDeleted { session_key, messages_removed: *messages_removed, lifetime });
         }
-        Event::SessionReset { session_key, reason, .. } => {
-            push("session.reset", false, json!({ "session_key": session_key, "reason": reason }));
+        Event::SessionReset { session_key, reason, .. } => frames.add(&SessionReset { session_key, reason, lifetime }),
+        Event::SessionCompacted { session_key, tokens_before, tokens_after, facts_extracted, automatic } => {
+            frames.add(&SessionCompacted {
+                session_key,
+                tokens_before: *tokens_before,
+                tokens_after: *tokens_after,
+                facts_extracted: *facts_extracted,
+                trigger: if *automatic { "auto" } else { "manual" },
+                lifetime,
+            });
         }
-        Event::SessionCompacted { session_key, tokens_before, tokens_after, facts_extracted, automatic } => push(
-            "session.compacted",
-            false,
-            json!({
-                "session_key": session_key, "tokens_before": tokens_before, "tokens_after": tokens_after,
-                "facts_extracted": facts_extracted, "trigger": if *automatic { "auto" } else { "manual" },
-            }),
-        ),
-        Event::MessageStored { session_key, message_id, role, run_id, .. } => push(
-            "session.message",
-            false,
-            json!({ "session_key": session_key, "message_id": message_id, "role": role, "run_id": run_id }),
-        ),
+        Event::MessageStored { session_key, message_id, role, run_id, .. } => {
+            frames.add(&SessionMessage { session_key, message_id, role: *role, run_id: run_id.as_ref(), lifetime });
+        }
         Event::RunAccepted { run, pending, .. } => {
-            push("agent.accepted", false, json!({ "run_id": run.run_id, "session_key": run.session_key, "agent_id": run.agent_id, "pending": pending }));
+            let RunRef { run_id, session_key, agent_id, .. } = run;
+            frames.add(&AgentAccepted { run_id, session_key, agent_id, pending: *pending, lifetime });
         }
         Event::RunStarted { run, seq, model } => {
-            push("agent.started", false, json!({ "run_id": run.run_id, "session_key": run.session_key, "agent_id": run.agent_id, "model": model }));
-            stream(run, "stream.start", push, json!({ "run_id": run.run_id, "session_key": run.session_key, "model": model, "seq": seq }));
+            let RunRef { run_id, session_key, agent_id, .. } = run;
+            frames.add(&AgentStarted { run_id, session_key, agent_id, model, lifetime });
+            frames.add_stream(run, &StreamStart { run_id, session_key, model, seq: *seq, lifetime });
         }
-        Event::RunDelta { run, seq, index, text, .. } if !run.quiet => {
-            let mut data = json!({ "run_id": run.run_id, "content": text, "text": text, "seq": seq, "index": index });
-            push("stream.chunk", false, data.clone());
-            data["alias_of"] = json!("stream.chunk");
-            push("stream.token", true, data);
-        }
-        Event::RunDelta { .. } => {}
+        Event::RunDelta { run, seq, index, text, .. } => delta(frames, run, *seq, *index, text),
         Event::RunThinking { run, seq, text, .. } => {
-            stream(run, "stream.thinking", push, json!({ "run_id": run.run_id, "step_type": "general", "content": text, "seq": seq }));
+            let data = StreamThinking { run_id: &run.run_id, step_type: "general", content: text, seq: *seq, lifetime };
+            frames.add_stream(run, &data);
         }
-        Event::ToolStarted { run, seq, call_id, name, arguments } => stream(
-            run,
-            "stream.tool_start",
-            push,
-            json!({ "run_id": run.run_id, "tool_name": name, "args": arguments_of(arguments), "tool_id": call_id, "seq": seq }),
-        ),
+        Event::ToolStarted { run, seq, call_id, name, arguments } => {
+            let args = arguments_of(arguments);
+            let data = StreamToolStart { run_id: &run.run_id, tool_name: name, args, tool_id: call_id, seq: *seq, lifetime };
+            frames.add_stream(run, &data);
+        }
         Event::ToolEnded { run, seq, call_id, name, result, is_error, duration_ms } => {
-            let mut data = json!({
-                "run_id": run.run_id, "tool_name": name, "result": result, "duration_ms": duration_ms,
-                "tool_id": call_id, "success": !is_error, "seq": seq,
-            });
-            if *is_error {
-                data["error"] = json!(result);
-            }
-            stream(run, "stream.tool_end", push, data);
+            let data = StreamToolEnd {
+                run_id: &run.run_id,
+                tool_name: name,
+                result,
+                duration_ms: *duration_ms,
+                tool_id: call_id,
+                success: !is_error,
+                error: is_error.then_some(result.as_str()),
+                seq: *seq,
+                lifetime,
+            };
+            frames.add_stream(run, &data);
         }
-        Event::InputRequested { run, input_id, prompt, options } => push(
-            "agent.input_required",
-            false,
-            json!({ "run_id": run.run_id, "session_key": run.session_key, "prompt": prompt, "options": options, "input_id": input_id }),
-        ),
-        Event::RunEnded { .. } => ended(event, push),
-        Event::ConfigChanged { changed_keys, source } => {
-            push("config.changed", false, json!({ "changed_keys": changed_keys, "source": source }));
+        Event::InputRequested { run, input_id, prompt, options } => {
+            let RunRef { run_id, session_key, .. } = run;
+            frames.add(&AgentInputRequired { run_id, session_key, prompt, options, input_id, lifetime });
         }
-        Event::ConfigReloaded { changed_keys, source } => {
-            push("config.reloaded", false, json!({ "source": source, "changed_keys": changed_keys }));
-        }
+        Event::RunEnded { .. } => ended(event, frames),
+        Event::ConfigChanged { changed_keys, source } => frames.add(&ConfigChanged { changed_keys, source, lifetime }),
+        Event::ConfigReloaded { changed_keys, source } => frames.add(&ConfigReloaded { source, changed_keys, lifetime }),
         Event::Tick { at, connections, uptime_ms } => {
-            push("system.tick", false, json!({ "ts": at, "connections": connections, "uptime_ms": uptime_ms }));
+            frames.add(&SystemTick { ts: at.as_ms(), connections: *connections, uptime_ms: *uptime_ms, lifetime });
         }
         Event::ShuttingDown { reason, grace_ms, .. } => {
-            push("system.shutdown", false, json!({ "reason": reason, "grace_period_ms": grace_ms }));
+            frames.add(&SystemShutdown { reason, grace_period_ms: *grace_ms, lifetime });
         }
         // Credentials and who is connected are not told of in this dialect.
-        Event::TokenRevoked { .. } | Event::PresenceChanged { .. } | Event::PairingChanged { .. } | Event::HealthChanged { .. } => {}
+        Event::TokenRevoked { .. }
+        | Event::PairingChanged { .. }
+        | Event::PresenceChanged { .. }
+        | Event::HealthChanged { .. } => {}
     }
 }
 
-fn stream(run: &RunRef, topic: &'static str, push: &mut impl FnMut(&'static str, bool, Value), data: Value) {
-    if !run.quiet {
-        push(topic, false, data);
+/// A delta goes out under both of its names.
+fn delta(frames: &mut Frames, run: &RunRef, seq: u64, index: u64, text: &str) {
+    if run.quiet {
+        return;
+    }
+    let (run_id, lifetime) = (&run.run_id, PhantomData);
+    frames.add(&StreamChunk { run_id, content: text, text, seq, index, lifetime });
+    frames.add(&StreamToken { run_id, content: text, text, seq, index, alias_of: "stream.chunk", lifetime });
+    if let Some(twin) = frames.list.last_mut() {
+        twin.is_alias = true;
     }
 }
 
-fn ended(event: &Event, push: &mut impl FnMut(&'static str, bool, Value)) {
+fn ended(event: &Event, frames: &mut Frames) {
     let Event::RunEnded { run, seq, started, outcome, response, usage, iterations, duration_ms, .. } = event else { return };
+    let (RunRef { run_id, session_key, .. }, lifetime) = (run, PhantomData);
     let reason = match outcome {
         RunOutcome::Completed { .. } => "completed",
         RunOutcome::Cancelled { .. } => "cancelled",
         RunOutcome::Failed { .. } => "error",
     };
     if *started {
-        stream(run, "stream.end", push, json!({ "run_id": run.run_id, "reason": reason, "seq": seq }));
+        frames.add_stream(run, &StreamEnd { run_id, reason, seq: *seq, lifetime });
     }
     match outcome {
-        RunOutcome::Completed { .. } => push(
-            "agent.completed",
-            false,
-            json!({
-                "run_id": run.run_id, "session_key": run.session_key, "tokens_used": usage.total(),
-                "duration_ms": duration_ms, "iterations": iterations, "response": response,
-            }),
-        ),
-        RunOutcome::Cancelled { cause } => push(
-            "agent.cancelled",
-            false,
-            json!({ "run_id": run.run_id, "session_key": run.session_key, "reason": cause_word(*cause) }),
-        ),
-        RunOutcome::Failed { kind, message } => push(
-            "agent.error",
-            false,
-            json!({
-                "run_id": run.run_id, "session_key": run.session_key, "error": message,
-                "code": errors::code(model::ErrorKind::from_word(kind)),
-            }),
-        ),
+        RunOutcome::Completed { .. } => frames.add(&AgentCompleted {
+            run_id,
+            session_key,
+            tokens_used: usage.total(),
+            duration_ms: *duration_ms,
+            iterations: *iterations,
+            response,
+            lifetime,
+        }),
+        RunOutcome::Cancelled { cause } => {
+            frames.add(&AgentCancelled { run_id, session_key, reason: cause_word(*cause), lifetime });
+        }
+        RunOutcome::Failed { kind, message } => {
+            let code = errors::code(model::ErrorKind::from_word(kind));
+            frames.add(&AgentError { run_id, session_key, error: message, code, lifetime });
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod events;
 mod flat;
 mod framing;
 mod limits;
+mod payload;
 pub mod settings;
 mod state;
 pub mod table;
@@ -92,4 +93,27 @@ pub fn openrpc(version: &str) -> Value {
     );
     connect::describe(&mut document);
     document
+}
+
+/// The AsyncAPI document of the events that this dialect, and with it our own protocol, sends.
+pub fn asyncapi(version: &str) -> Value {
+    let mut generator = schemars::generate::SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    let (channels, messages) = payload::describe(&mut generator);
+    serde_json::json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Patchbay events",
+            "version": version,
+            "description": "Notifications `event` with params {topic, data, timestamp, cursor?}. Durable events have a cursor; pass the last one as `after` to events.subscribe to resume.",
+            "license": { "name": "Apache-2.0 OR MIT" },
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "components": { "messages": messages },
+    })
 }

@@ -8,12 +8,13 @@ use crate::settings::Settings;
 const CONTRACT_VERSION: &str = "1.0.0";
 
 /// Names that `patchbay schema` takes.
-pub const NAMES: [&str; 2] = ["aleph", "config"];
+pub const NAMES: [&str; 3] = ["aleph", "events", "config"];
 
 /// A contract by name.
 pub fn by_name(name: &str) -> Option<Value> {
     Some(match name {
         "aleph" => dialect_aleph::openrpc(CONTRACT_VERSION),
+        "events" => dialect_aleph::asyncapi(CONTRACT_VERSION),
         "config" => config::schema::<Settings>(),
         _ => return None,
     })
@@ -21,5 +22,5 @@ pub fn by_name(name: &str) -> Option<Value> {
 
 /// What listeners serve, with its path.
 pub fn served(version: &str) -> Vec<(&'static str, Value)> {
-    vec![("/openrpc.json", dialect_aleph::openrpc(version))]
+    vec![("/openrpc.json", dialect_aleph::openrpc(version)), ("/asyncapi.json", dialect_aleph::asyncapi(version))]
 }
