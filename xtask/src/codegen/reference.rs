@@ -119,6 +119,7 @@ pub fn config(document: &Value) -> String {
         nested(&definitions, "", schema, &mut above, &mut rows);
         rows_table("Keys", &rows, &mut out);
     }
+    types_section(&definitions, &mut out);
     finished(&out)
 }
 
@@ -195,19 +196,24 @@ fn head(title: &str, document: &Value) -> String {
     out
 }
 
-/// All codes that any method may answer, with the number of methods that say so.
+/// All codes that any method may answer, with what they say and the number of methods that answer them.
 fn errors(methods: &[Value], out: &mut String) {
-    let mut codes: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    for error in methods.iter().flat_map(|method| list(method, "errors")) {
-        let entry = codes.entry(error_code(error)).or_insert_with(|| (text(error, "message").to_owned(), 0));
-        entry.1 += 1;
+    let mut codes: BTreeMap<String, (BTreeSet<&str>, usize)> = BTreeMap::new();
+    for method in methods {
+        let mut seen = BTreeSet::new();
+        for error in list(method, "errors") {
+            let entry = codes.entry(error_code(error)).or_default();
+            entry.0.insert(text(error, "message"));
+            entry.1 += usize::from(seen.insert(error_code(error)));
+        }
     }
     if codes.is_empty() {
         return;
     }
-    out.push_str("\n## Errors\n\n| code | message | methods |\n| --- | --- | --- |\n");
-    for (error, (message, count)) in codes {
-        let _ = writeln!(out, "| `{error}` | {} | {count} |", cell(&message));
+    out.push_str("\n## Errors\n\n| code | says | methods |\n| --- | --- | --- |\n");
+    for (error, (messages, count)) in codes {
+        let messages: Vec<&str> = messages.into_iter().collect();
+        let _ = writeln!(out, "| `{error}` | {} | {count} |", cell(&messages.join(" / ")));
     }
 }
 
@@ -253,21 +259,30 @@ fn content(value: &Value) -> Option<&Value> {
     object(value, "content")?.values().next()?.get("schema")
 }
 
-/// The named types that the tables link to.
+/// The named types that the text links to, and those that they link to.
 fn types_section(definitions: &Definitions<'_>, out: &mut String) {
-    let named: Vec<(&str, &Value)> = definitions.iter().collect();
-    if named.is_empty() {
-        return;
-    }
-    out.push_str("\n## Types\n");
-    for (name, schema) in named {
-        let _ = writeln!(out, "\n### {name}\n\n{}", description(schema));
+    let mut sections: BTreeMap<&str, String> = BTreeMap::new();
+    loop {
+        let linked = |name: &str| {
+            let link = format!("](#{})", anchor(name));
+            out.contains(&link) || sections.values().any(|section| section.contains(&link))
+        };
+        let Some((name, schema)) = definitions.iter().find(|(name, _)| !sections.contains_key(name) && linked(name))
+        else {
+            break;
+        };
+        let mut section = format!("\n### {name}\n\n{}\n", description(schema));
         let fields = definitions.fields(schema);
         if fields.is_empty() {
-            let _ = writeln!(out, "\n{}", type_of(schema));
+            let _ = writeln!(section, "\n{}", type_of(schema));
         } else {
-            fields_table("", &fields, out);
+            fields_table("", &fields, &mut section);
         }
+        sections.insert(name, section);
+    }
+    if !sections.is_empty() {
+        out.push_str("\n## Types\n");
+        sections.values().for_each(|section| out.push_str(section));
     }
 }
 
@@ -441,7 +456,6 @@ mod tests {
                 "Body:\n",
                 "| `message` | string |",
                 "Answers `200`: The reply.",
-                "### Chat",
             ],
         );
     }
@@ -470,7 +484,9 @@ mod tests {
             "$defs": {
                 "Auth": { "type": "object", "properties": {
                     "required": { "type": "boolean", "default": true },
+                    "mode": { "$ref": "#/$defs/Mode" },
                     "limit": { "$ref": "#/$defs/Limit" } } },
+                "Mode": { "enum": ["a", "b"] },
                 "Limit": { "type": "object", "properties": { "max_requests": { "type": "integer", "minimum": 1, "maximum": 9 } } },
                 "Listen": { "type": "object", "properties": { "address": { "type": "string" } }, "required": ["address"] },
             },
@@ -484,7 +500,9 @@ mod tests {
                 "## `[[listen]]`",
                 "| `address` | string | required |",
                 "## `[providers.NAME]`",
+                "## Types\n\n### Mode\n\n`\"a\"` or `\"b\"`\n",
             ],
         );
+        assert!(!config(&document).contains("### Auth"), "a section is not told twice");
     }
 }
