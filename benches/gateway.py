@@ -15,8 +15,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LISTEN = [flag for dialect in ("aleph", "comis", "argent") for flag in ("--listen", f"{dialect}=127.0.0.1:0")]
 
-# Limits are lifted because the load generator is one client that asks as fast as it can; nothing
-# else differs from a fresh installation. `instant` is the same provider with its whole reply in one
+# Limits are lifted because the load generator is one client that asks as fast as it can (short
+# windows, because a window remembers every message in it); nothing else differs from a fresh
+# installation. `instant` is the same provider with its whole reply in one
 # write, so that a turn measures the gateway and not the provider's system calls.
 CONFIG = """\
 [auth]
@@ -41,9 +42,11 @@ write = {unlimited}
 heavy = {unlimited}
 
 [comis.rate_limit]
+window_ms = 1
 max_requests = {unlimited}
 
 [comis.ws_message_rate_limit]
+window_ms = 1
 max_messages = {unlimited}
 """
 UNLIMITED = 1_000_000_000
