@@ -8,7 +8,7 @@
 mod body;
 mod caller;
 mod gate;
-mod query;
+pub mod query;
 mod rate;
 
 pub use body::{BodyError, read_body};

@@ -1,11 +1,13 @@
 //! The one place where backends, providers and dialects are chosen and wired.
 
+use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
-use axum::Router;
+use config::Live;
 use dialect_aleph::Aleph;
+use dialect_comis::Comis;
 use futures_util::FutureExt;
 use model::{Clock, ModelRef, Secret};
 use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
@@ -109,14 +111,14 @@ pub fn tokens(settings: &Settings, admin: &Secret) -> Vec<ConfiguredToken> {
         let is_node = token.role == dialect_aleph::settings::Role::Node;
         ConfiguredToken { role: String::from(if is_node { "node" } else { "operator" }), ..operator(&id, token.token.clone()) }
     }));
-    // The originals' own variables keep working.
-    for name in ["ALEPH_GATEWAY_TOKEN", "ARGENT_GATEWAY_TOKEN"] {
-        if let Ok(secret) = std::env::var(name)
-            && !secret.is_empty()
-        {
-            tokens.push(operator(&name.to_lowercase().replace('_', "-"), Secret::new(secret)));
-        }
+    let environment = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let (comis, missing) = settings.comis.configured_tokens(environment);
+    for variable in missing {
+        tracing::warn!(variable, "a token in [comis] has no secret; set the variable, or `secret`, for it to be usable");
     }
+    tokens.extend(comis);
+    // The original's own variable keeps working.
+    tokens.extend(environment("ALEPH_GATEWAY_TOKEN").map(|secret| operator("aleph-gateway-token", Secret::new(secret))));
     tokens
 }
 
@@ -127,39 +129,72 @@ pub fn surface(services: &Arc<Services>, configuration: &Arc<Configuration>, met
         let live = Arc::clone(&live);
         Arc::new(move || live.current().auth.required)
     };
-    let aleph_settings = {
-        let live = Arc::clone(&live);
-        section(move || live.current().aleph.clone())
-    };
-    let aleph = Aleph::new(Arc::clone(services), aleph_settings, Arc::clone(&auth_required));
-    let dialects = vec![DialectSurface {
-        name: DialectName::Aleph,
-        upgrade: Arc::new(move |socket, peer, _| {
-            let response = dialect_aleph::upgrade(&aleph, socket, peer);
-            async move { response }.boxed()
-        }),
-        health: |_| json!({ "status": "ok" }),
-        ready: |ready| json!({ "ready": ready }),
-    }];
+    let aleph = Aleph::new(Arc::clone(services), section(&live, |settings| settings.aleph.clone()), auth_required);
+    let comis = Comis::new(Arc::clone(services), section(&live, |settings| settings.comis.clone()));
+    let routes = comis.routes();
+    let comis_routes = comis.listener_routes();
+    let dialects = vec![
+        DialectSurface {
+            name: DialectName::Aleph,
+            upgrade: Arc::new(move |socket, peer, _| {
+                let response = dialect_aleph::upgrade(&aleph, socket, peer);
+                async move { response }.boxed()
+            }),
+            health: |_| json!({ "status": "ok" }),
+            ready: |ready| json!({ "ready": ready }),
+            own_routes: None,
+        },
+        DialectSurface {
+            name: DialectName::Comis,
+            upgrade: Arc::new(move |socket, peer, query| {
+                let token = dialect::http::query::first(query.as_deref(), "token").map(Cow::into_owned);
+                dialect_comis::upgrade(Arc::clone(&comis), socket, peer, token).boxed()
+            }),
+            health: |_| json!({ "status": "ok" }),
+            ready: |ready| json!({ "status": if ready { "ok" } else { "unavailable" } }),
+            own_routes: Some(comis_routes),
+        },
+    ];
     let contracts = contracts::served(services.info.version)
         .into_iter()
-        .map(|(path, document)| Contract { path, document })
+        .map(|(path, document, version)| Contract { path, document: Arc::new(move || document(version)) })
         .collect();
     let (origins, hosts) = (Arc::clone(&live), Arc::clone(&live));
     let lifecycle = services.lifecycle.clone();
     Surface {
         services: Arc::clone(services),
         dialects,
-        routes: Router::new(),
+        routes,
         contracts,
         metrics,
-        allowed_origins: Arc::new(move || origins.current().aleph.allowed_origins.clone()),
+        allowed_origins: Arc::new(move || {
+            let settings = origins.current();
+            let lists = [&settings.aleph.allowed_origins, &settings.comis.cors_origins];
+            lists.into_iter().flatten().cloned().collect()
+        }),
         allowed_hosts: Arc::new(move || hosts.current().auth.allowed_hosts.clone()),
         is_ready: Arc::new(move || !lifecycle.is_draining()),
     }
 }
 
-/// A section as the dialects ask for it: a shared value that changes with the configuration.
-fn section<T: PartialEq + Send + Sync + 'static>(read: impl Fn() -> T + Send + Sync + 'static) -> Arc<dyn Fn() -> Arc<T> + Send + Sync> {
-    Arc::new(move || Arc::new(read()))
+/// A section as the dialects ask for it, on every request: made once for each configuration.
+fn section<T: Send + Sync + 'static>(
+    live: &Arc<Live<Settings>>,
+    read: impl Fn(&Settings) -> T + Send + Sync + 'static,
+) -> Arc<dyn Fn() -> Arc<T> + Send + Sync> {
+    let live = Arc::clone(live);
+    let first = live.current();
+    let made = RwLock::new((Arc::clone(&first), Arc::new(read(&first))));
+    Arc::new(move || {
+        let current = live.current();
+        {
+            let made = made.read().unwrap_or_else(PoisonError::into_inner);
+            if Arc::ptr_eq(&made.0, &current) {
+                return Arc::clone(&made.1);
+            }
+        }
+        let section = Arc::new(read(&current));
+        *made.write().unwrap_or_else(PoisonError::into_inner) = (current, Arc::clone(&section));
+        section
+    })
 }

@@ -1,5 +1,6 @@
 //! The machine-readable contracts: what is served, printed by `patchbay schema`, and committed.
 
+use dialect::contract_http;
 use serde_json::Value;
 
 use crate::settings::Settings;
@@ -8,19 +9,31 @@ use crate::settings::Settings;
 const CONTRACT_VERSION: &str = "1.0.0";
 
 /// Names that `patchbay schema` takes.
-pub const NAMES: [&str; 3] = ["aleph", "events", "config"];
+pub const NAMES: [&str; 4] = ["aleph", "comis", "events", "config"];
 
 /// A contract by name.
 pub fn by_name(name: &str) -> Option<Value> {
     Some(match name {
         "aleph" => dialect_aleph::openrpc(CONTRACT_VERSION),
+        "comis" => openapi(CONTRACT_VERSION),
         "events" => dialect_aleph::asyncapi(CONTRACT_VERSION),
         "config" => config::schema::<Settings>(),
         _ => return None,
     })
 }
 
-/// What listeners serve, with its path.
-pub fn served(version: &str) -> Vec<(&'static str, Value)> {
-    vec![("/openrpc.json", dialect_aleph::openrpc(version)), ("/asyncapi.json", dialect_aleph::asyncapi(version))]
+/// What listeners serve, by path.
+pub fn served(version: &'static str) -> Vec<(&'static str, fn(&str) -> Value, &'static str)> {
+    vec![
+        ("/openrpc.json", dialect_aleph::openrpc as fn(&str) -> Value, version),
+        ("/openapi.json", openapi, version),
+        ("/asyncapi.json", dialect_aleph::asyncapi, version),
+    ]
+}
+
+fn openapi(version: &str) -> Value {
+    let mut generator = contract_http::generator();
+    let fragments = [dialect_comis::paths(&mut generator)];
+    let words = "The HTTP surface of every listener: Comis's REST, SSE and JSON-RPC, and the OpenAI-compatible API below /v1.";
+    contract_http::openapi("Patchbay HTTP", version, words, fragments, generator)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Validate, Violation};
 use dialect_aleph::AlephSettings;
+use dialect_comis::ComisSettings;
 use model::{Agent, AgentId, AgentIdentity, ModelRef, Thinking};
 use providers::{ProviderKind, ProviderSettings};
 use schemars::JsonSchema;
@@ -30,6 +31,7 @@ pub struct Settings {
     pub limits: Limits,
     pub log: LogSettings,
     pub aleph: AlephSettings,
+    pub comis: ComisSettings,
     #[cfg(feature = "local")]
     pub local: local_model::LocalSettings,
 }
@@ -48,6 +50,7 @@ impl Default for Settings {
             limits: Limits::default(),
             log: LogSettings::default(),
             aleph: AlephSettings::default(),
+            comis: ComisSettings::default(),
             #[cfg(feature = "local")]
             local: local_model::LocalSettings::default(),
         }
@@ -255,6 +258,9 @@ impl Validate for Settings {
             if provider.kind == ProviderKind::Local && name != "local" {
                 fail(format!("providers.{name}.kind"), "the embedded models are always the provider `local`".into());
             }
+        }
+        for problem in self.comis.problems() {
+            fail(format!("comis.{}", problem.key), problem.message);
         }
         for (key, message) in providers::settings::validate(&self.providers) {
             fail(format!("providers.{key}"), message);

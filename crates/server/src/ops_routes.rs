@@ -1,6 +1,6 @@
 //! Routes for those who run the gateway: health, readiness, metrics, contracts.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::Extension;
 use axum::http::{HeaderMap, StatusCode};
@@ -16,15 +16,18 @@ use crate::accepted::Accepted;
 pub(crate) struct Facts<'a> {
     pub services: &'a Arc<services::Services>,
     pub health: fn(&services::Services) -> Value,
+    /// The dialect serves `/health` itself.
+    pub has_own_health: bool,
     pub ready: fn(bool) -> Value,
     pub is_ready: &'a Arc<dyn Fn() -> bool + Send + Sync>,
     pub metrics: &'a Arc<dyn Fn() -> String + Send + Sync>,
-    pub contracts: Vec<(&'static str, &'a Value)>,
+    pub contracts: Vec<(&'static str, Arc<dyn Fn() -> Value + Send + Sync>)>,
 }
 
 pub(crate) fn routes(facts: Facts<'_>) -> Router {
     let mut router = Router::new();
-    for path in ["/health", "/healthz"] {
+    let paths: &[&str] = if facts.has_own_health { &["/healthz"] } else { &["/health", "/healthz"] };
+    for path in paths {
         let (services, health) = (Arc::clone(facts.services), facts.health);
         router = router.route(path, get(move || async move { Json(health(&services)) }));
     }
@@ -40,10 +43,13 @@ pub(crate) fn routes(facts: Facts<'_>) -> Router {
         );
     }
     for (path, document) in facts.contracts {
-        let document: Arc<str> = document.to_string().into();
+        let text: Arc<OnceLock<String>> = Arc::default();
         router = router.route(
             path,
-            get(move || async move { ([("content-type", "application/json")], document.to_string()) }),
+            get(move || async move {
+                let text = text.get_or_init(|| document().to_string()).clone();
+                ([("content-type", "application/json")], text)
+            }),
         );
     }
     let (services, metrics) = (Arc::clone(facts.services), Arc::clone(facts.metrics));

@@ -30,12 +30,16 @@ pub struct DialectSurface {
     /// `/health` in the dialect's words, and whether the gateway is ready, in the dialect's words.
     pub health: fn(&Services) -> Value,
     pub ready: fn(bool) -> Value,
+    /// What its listeners serve in place of the common `/health` and `/ws`, where the dialect has
+    /// rules of its own for them.
+    pub own_routes: Option<Router>,
 }
 
 /// A machine-readable contract and where it is served.
 pub struct Contract {
     pub path: &'static str,
-    pub document: Value,
+    /// Makes the document; asked once, by the first who wants it.
+    pub document: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
 /// Everything a listener serves.
@@ -62,19 +66,23 @@ impl Surface {
         let mut router = ops_routes::routes(ops_routes::Facts {
             services: &self.services,
             health: own.health,
+            has_own_health: own.own_routes.is_some(),
             ready: own.ready,
             is_ready: &self.is_ready,
             metrics: &self.metrics,
-            contracts: self.contracts.iter().map(|contract| (contract.path, &contract.document)).collect(),
+            contracts: self.contracts.iter().map(|contract| (contract.path, Arc::clone(&contract.document))).collect(),
         });
         for surface in &self.dialects {
             let upgrade = Arc::clone(&surface.upgrade);
             router = router.route(&format!("/{}", surface.name.as_str()), any(move |request: Knock| request.open(upgrade.clone(), None)));
         }
         let (root, ws) = (Arc::clone(&own.upgrade), Arc::clone(&own.upgrade));
+        router = match &own.own_routes {
+            Some(routes) => router.merge(routes.clone()),
+            None => router.route("/ws", any(move |request: Knock| request.open(ws.clone(), None))),
+        };
         router = router
             .route("/", any(move |request: Knock| request.open(root.clone(), Some("/app/"))))
-            .route("/ws", any(move |request: Knock| request.open(ws.clone(), None)))
             .route("/app", get(|| async { Redirect::permanent("/app/") }))
             .route("/app/", get(no_page))
             .route("/app/{*path}", get(no_page));
