@@ -7,6 +7,7 @@ use model::{ErrorKind, ModelRef, NewMessage, Noun, RunError, Thinking};
 use providers::{ChatRequest, ChatStream, ProviderError, ProviderErrorKind};
 
 use crate::answer::{Answer, Draft};
+use crate::asked::Asked;
 use crate::course::Course;
 use crate::journal::JournalError;
 use crate::transcript;
@@ -18,11 +19,6 @@ const STREAM_RETRIES_MAX: u32 = 2;
 
 /// Compactions for one question: one near the window's end, one more when that was not enough.
 const COMPACTIONS_MAX: u32 = 2;
-
-pub(crate) enum Asked {
-    Answer(Box<Answer>),
-    End(Box<TurnEnd>),
-}
 
 /// How reading a stream came to its end.
 enum Read {

@@ -7,13 +7,16 @@
 
 mod answer;
 mod ask;
+mod asked;
 mod calls;
 pub mod compaction;
 mod course;
+mod drive;
 pub mod journal;
 mod output;
 pub mod prompt;
 mod repetition;
+mod toolbox;
 mod transcript;
 pub mod turn;
 mod window;

@@ -3,7 +3,7 @@
 use model::{ErrorKind, RunError};
 use serde_json::Value;
 
-use crate::calls::Ended;
+use crate::toolbox::Ended;
 
 /// So many times in a row may a step consist of the same call with the same result; the last of
 /// them ends the turn.

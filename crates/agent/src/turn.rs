@@ -1,13 +1,10 @@
-//! The loop of one turn.
+//! One turn: what it needs, and how it ended.
 
 use std::sync::Arc;
 
 use model::{EndReason, ModelRef, NewMessage, RunError, Thinking, ToolCall, Usage};
-use providers::{Router, Sampling};
+use providers::Sampling;
 use tools::{Tool, ToolContext};
-
-use crate::course::Course;
-use crate::journal::{Journal, JournalError};
 
 /// A tool call of the last written step that has no result yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,17 +65,4 @@ pub struct TurnOutcome {
     pub model: Option<ModelRef>,
     pub iterations: u32,
     pub usage: Usage,
-}
-
-impl Turn {
-    /// Runs the turn to its end. Its time limit is the caller's: cancel `context.cancel`.
-    ///
-    /// Every tool call of a written step is told to [`Journal::tool_ended`] before this returns,
-    /// also when the turn is cancelled. Fails only when the journal does; then nothing more is done
-    /// and the turn can be taken up again from what was written.
-    pub async fn run(self, router: &Router, journal: &dyn Journal) -> Result<TurnOutcome, JournalError> {
-        let mut course = Course::new(self, router, journal);
-        let end = course.drive().await?;
-        Ok(course.outcome(end))
-    }
 }
