@@ -1,5 +1,6 @@
 //! Putting one configuration together, and everything that can be wrong with it.
 
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use model::REDACTED;
@@ -8,8 +9,9 @@ use serde_json::{Map, Value};
 use crate::check::{FAULTS_MAX, check};
 use crate::environment::{Environment, PREFIX};
 use crate::fault::{Fault, FaultKind, Origins};
+use crate::flag::{Flag, FlagValue};
 use crate::hidden::Hidden;
-use crate::layers::{Flag, FlagValue, Layers, Loaded, hash};
+use crate::loaded::{Loaded, hash};
 use crate::overlay::{base_of_defaults, lay_over, path_of_name, put, value_of_text};
 use crate::path::Path;
 use crate::problem::{Origin, Problem, Problems};
@@ -94,16 +96,15 @@ impl Assembly {
         }
     }
 
-    pub fn finish<T: Root>(mut self, layers: &Layers, files: Files) -> Result<Loaded<T>, Problems> {
+    pub fn finish<T: Root>(
+        mut self,
+        environment: &Environment,
+        home: &FilePath,
+        files: Files,
+    ) -> Result<Loaded<T>, Problems> {
         let written = self.tree.clone();
-        let mut resolver = Resolver {
-            shape: &self.shape,
-            environment: &layers.environment,
-            home: &layers.home,
-            files,
-            faults: Vec::new(),
-            taken: Vec::new(),
-        };
+        let mut resolver =
+            Resolver { shape: &self.shape, environment, home, files, faults: Vec::new(), taken: Vec::new() };
         resolver.resolve(&mut self.tree, &Path::root());
         let Resolver { faults: mut found, taken, .. } = resolver;
         let tree = lay_over(self.defaults.clone(), self.tree.clone(), &self.shape, &Path::root());

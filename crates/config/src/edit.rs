@@ -1,6 +1,7 @@
 //! Changing the text of a configuration while keeping its comments, order and formatting.
 
 mod assign;
+mod error;
 mod remove;
 
 use std::path::PathBuf;
@@ -9,30 +10,12 @@ use model::REDACTED;
 use serde_json::{Map, Value};
 use toml_edit::DocumentMut;
 
-use crate::path::{InvalidPath, Path, Segment};
-use crate::problem::{Origin, Problems};
+pub use self::error::EditError;
+use self::error::value_error;
+use crate::loaded::hash;
+use crate::path::{Path, Segment};
+use crate::problem::Origin;
 use crate::text;
-
-#[derive(Debug, thiserror::Error)]
-pub enum EditError {
-    #[error(transparent)]
-    Path(#[from] InvalidPath),
-    /// The text, before or after the change, is not a valid configuration. Nothing was written.
-    #[error("{0}")]
-    Invalid(Problems),
-    #[error("`{key}` {reason}")]
-    Value { key: String, reason: String },
-    /// Someone else wrote the file in the meantime. Nothing was written.
-    #[error("`{}` changed since it was read; read it again and repeat the change", path.display())]
-    Changed { path: PathBuf },
-    /// The new configuration was valid, but a part of the gateway refused it; the file is as before.
-    #[error("the change was taken back: {0}")]
-    NotApplied(Problems),
-    #[error("there is no version {0} in the history")]
-    NoVersion(u64),
-    #[error("`{}`: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-}
 
 /// A text being changed. Nothing reaches the disk before [`crate::ConfigFile::save`].
 #[derive(Debug, Clone)]
@@ -48,7 +31,7 @@ pub struct Edit {
 impl Edit {
     pub(crate) fn of(file: PathBuf, bytes: Vec<u8>) -> Result<Edit, EditError> {
         let origin = Origin::File(file);
-        let base = crate::layers::hash(&bytes);
+        let base = hash(&bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let problems = text::parse(error.as_bytes(), &origin).err().unwrap_or_default();
             EditError::Invalid(problems)
@@ -193,10 +176,6 @@ impl RootKeys for Value {
     fn contains_key_at_root(&self, key: &str) -> bool {
         self.as_object().is_some_and(|map: &Map<String, Value>| map.contains_key(key))
     }
-}
-
-fn value_error(path: &Path, reason: impl Into<String>) -> EditError {
-    EditError::Value { key: path.to_string(), reason: reason.into() }
 }
 
 /// Puts what the file says in the place of every placeholder of a secret.

@@ -1,13 +1,13 @@
 //! From defaults, file, environment and flags to one checked configuration.
 
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::assembly::Assembly;
 use crate::environment::Environment;
+use crate::flag::{Flag, FlagValue};
+use crate::loaded::{Loaded, hash};
 use crate::overlay::value_of_text;
 use crate::path::Path;
 use crate::problem::{Origin, Problem, Problems};
@@ -19,50 +19,10 @@ use crate::text::{self, Parsed};
 /// What a configuration is put together from: defaults < file < environment < flags.
 #[derive(Debug, Clone)]
 pub struct Layers {
-    pub(crate) home: PathBuf,
+    home: PathBuf,
     file: PathBuf,
-    pub(crate) environment: Environment,
+    environment: Environment,
     flags: Vec<Flag>,
-}
-
-#[derive(Clone)]
-pub(crate) struct Flag {
-    pub name: String,
-    pub path: Path,
-    pub value: FlagValue,
-}
-
-#[derive(Clone)]
-pub(crate) enum FlagValue {
-    Text(String),
-    Tree(Value),
-}
-
-impl std::fmt::Debug for Flag {
-    /// Without the value, which may be a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.name, self.path)
-    }
-}
-
-/// A configuration that passed every check.
-pub struct Loaded<T> {
-    pub config: Arc<T>,
-    /// What works but is probably not meant.
-    pub warnings: Vec<Problem>,
-    /// The file that was read; `None` when there is none and the defaults hold.
-    pub source: Option<PathBuf>,
-    /// SHA-256 of the file in hex; of nothing when there is none.
-    pub hash: String,
-    /// As serialized, but with the secrets themselves: for comparing, never for showing.
-    pub(crate) tree: Value,
-}
-
-impl<T> std::fmt::Debug for Loaded<T> {
-    /// Without the configuration, which holds secrets.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").field("source", &self.source).field("hash", &self.hash).finish_non_exhaustive()
-    }
 }
 
 impl Layers {
@@ -110,7 +70,7 @@ impl Layers {
         let mut assembly = Assembly::new::<T>(parsed, origin);
         assembly.add_environment(&self.environment);
         assembly.add_flags(&self.flags);
-        let mut loaded = assembly.finish(self, Files::Read)?;
+        let mut loaded = assembly.finish(&self.environment, &self.home, Files::Read)?;
         loaded.source = Some(self.file.clone());
         loaded.hash = hash(bytes);
         Ok(loaded)
@@ -119,7 +79,7 @@ impl Layers {
     /// Checks a tree that nobody wrote down: over the defaults, without environment and flags as
     /// layers, and without opening files that it names.
     pub(crate) fn check_given<T: Root>(&self, parsed: Parsed) -> Result<Loaded<T>, Problems> {
-        Assembly::new::<T>(parsed, Origin::Given).finish(self, Files::Assume)
+        Assembly::new::<T>(parsed, Origin::Given).finish(&self.environment, &self.home, Files::Assume)
     }
 
     /// The file's content; `None` when it does not exist.
@@ -132,11 +92,6 @@ impl Layers {
             }
         }
     }
-}
-
-/// SHA-256 in hex, as clients hold it to say which version they changed.
-pub(crate) fn hash(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }
 
 /// What `text` means as the value of `path`, read as a variable's text is: a TOML value if it is one

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, TableLike, Value};
 
-use super::{EditError, value_error};
+use super::error::{EditError, value_error};
 use crate::path::{Path, Segment};
 use crate::references::reference;
 

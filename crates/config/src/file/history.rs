@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use model::Timestamp;
 
-use super::{io_error, write_new};
+use super::disk::{io_error, write_new};
 use crate::edit::EditError;
-use crate::layers::hash;
+use crate::loaded::hash;
 
 /// Older versions are removed.
 pub const HISTORY_MAX: usize = 50;
