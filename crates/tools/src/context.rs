@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::{AgentId, Clock, RunId, SessionKey, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::tool::ToolError;
+use crate::error::ToolError;
 
 #[derive(Clone)]
 pub struct ToolContext {

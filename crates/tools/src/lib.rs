@@ -9,6 +9,7 @@ pub mod arguments;
 pub mod ask_user;
 pub mod context;
 pub mod current_time;
+mod error;
 pub mod list_files;
 pub mod read_file;
 pub mod registry;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::context::ToolContext;
+pub use crate::error::ToolError;
 
 #[async_trait]
 pub trait Tool: Send + Sync + 'static {
@@ -34,20 +35,4 @@ pub trait Tool: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolOutput {
     pub text: String,
-}
-
-/// A failure that the model is told and can react to; the run goes on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ToolError {
-    /// The arguments are not usable; names the argument and its value.
-    #[error("{0}")]
-    Invalid(String),
-    /// Outside of what the agent may touch.
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Failed(String),
-    /// The run was cancelled while the tool ran.
-    #[error("cancelled")]
-    Cancelled,
 }
