@@ -6,6 +6,7 @@
 //! and again while the database holds only its hash. Devices are documents of kind `device`,
 //! open requests documents of kind `device_request`.
 
+mod admission;
 mod answer;
 mod record;
 mod requests;
@@ -14,22 +15,18 @@ mod tokens;
 use std::sync::Arc;
 
 use events::EventBus;
-use model::{Clock, DeviceFacts, Event, Ids, OpError, PairRequest, PairState, ScopeSet, Secret, Timestamp, TokenId};
+use model::{Clock, Event, Ids, OpError, PairRequest, PairState};
 use ring::hmac;
 use serde_json::json;
-use store::{Document, Store, Tx};
+use store::{Document, Store};
 
+pub use admission::{Admission, DeviceGrant, Knock, WaitReason};
 pub use answer::Rotated;
-pub use record::{DeviceToken, PairedDevice};
+pub use record::{DEVICES_MAX, DeviceToken, PairedDevice};
+pub use requests::REQUESTS_MAX;
+use tokens::LAST_USED_MS;
 
 use crate::tokens::Tokens;
-
-/// Devices kept in each state.
-pub const DEVICES_MAX: usize = 1000;
-/// Requests that wait at a time; the oldest gives way.
-pub const REQUESTS_MAX: usize = 256;
-/// A token's last use is written down at most this often.
-const LAST_USED_MS: u64 = 60_000;
 
 const KEYS: &str = "keys";
 
@@ -48,50 +45,6 @@ pub struct Devices {
     bus: Arc<EventBus>,
     tokens: Arc<Tokens>,
     key: hmac::Key,
-}
-
-/// A device that stands at the door, its signature checked.
-#[derive(Debug, Clone)]
-pub struct Knock {
-    pub device: DeviceFacts,
-    pub role: String,
-    /// What it asks for.
-    pub scopes: ScopeSet,
-    /// It is on this machine: let in without asking anybody.
-    pub is_local: bool,
-}
-
-/// Why a device has to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitReason {
-    NotPaired,
-    /// Paired, but not in this role.
-    RoleUpgrade,
-    /// Paired, but with fewer scopes.
-    ScopeUpgrade,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Admission {
-    Admitted(DeviceGrant),
-    /// An operator has to answer first.
-    Waiting {
-        request: PairRequest,
-        reason: WaitReason,
-        approved_roles: Vec<String>,
-        approved_scopes: ScopeSet,
-    },
-}
-
-/// The credential of an admitted device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeviceGrant {
-    pub secret: Secret,
-    pub token_id: TokenId,
-    pub role: String,
-    /// The scopes of the token, at least those asked for.
-    pub scopes: ScopeSet,
-    pub issued_at: Timestamp,
 }
 
 impl Devices {
@@ -185,14 +138,6 @@ impl Devices {
         let request = Arc::new(request);
         self.bus.publish_ephemeral(self.clock.now(), false, || Event::PairingChanged { request, state });
     }
-}
-
-/// Refuses to grow without bound: a device more than the gateway keeps is not paired.
-fn check_room(tx: &dyn Tx) -> Result<(), OpError> {
-    if tx.documents().list(record::KIND)?.len() >= DEVICES_MAX {
-        return Err(OpError::conflict(format!("{DEVICES_MAX} devices are paired already; remove one first")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

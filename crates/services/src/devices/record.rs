@@ -6,6 +6,9 @@ use store::{Document, Snapshot, Tx};
 
 pub(super) const KIND: &str = "device";
 
+/// Devices kept in each state.
+pub const DEVICES_MAX: usize = 1000;
+
 /// A device that an operator let in, or that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairedDevice {
@@ -107,6 +110,14 @@ pub(super) fn put(tx: &dyn Tx, device: &PairedDevice, now: Timestamp) -> Result<
     };
     let body = serde_json::to_value(stored).map_err(OpError::internal)?;
     tx.documents_mut().put(KIND, &Document { id: device.device.device_id.clone(), body, updated_at: now })?;
+    Ok(())
+}
+
+/// Refuses to grow without bound: a device more than the gateway keeps is not paired.
+pub(super) fn check_room(tx: &dyn Tx) -> Result<(), OpError> {
+    if tx.documents().list(KIND)?.len() >= DEVICES_MAX {
+        return Err(OpError::conflict(format!("{DEVICES_MAX} devices are paired already; remove one first")));
+    }
     Ok(())
 }
 

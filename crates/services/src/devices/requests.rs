@@ -5,11 +5,14 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use store::{Document, Snapshot, Tx};
 
-use super::record::{self, PairedDevice};
+use super::admission::{Admission, Knock, WaitReason};
+use super::record::{self, PairedDevice, check_room};
 use super::tokens::{self, Written};
-use super::{Admission, Knock, REQUESTS_MAX, WaitReason, check_room};
 
 pub(super) const KIND: &str = "device_request";
+
+/// Requests that wait at a time; the oldest gives way.
+pub const REQUESTS_MAX: usize = 256;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {

@@ -4,9 +4,12 @@ use model::{Event, OpError, ScopeSet, Secret, Timestamp, TokenId};
 use ring::hmac;
 use store::{TokenRecord, Tx};
 
+use super::admission::DeviceGrant;
 use super::record::{DeviceToken, PairedDevice};
-use super::{DeviceGrant, LAST_USED_MS};
 use crate::tokens::hash_text;
+
+/// A token's last use is written down at most this often.
+pub(super) const LAST_USED_MS: u64 = 60_000;
 
 /// Tokens that a unit of work made and revoked, to be known from its commit on.
 #[derive(Debug, Default)]
