@@ -17,11 +17,19 @@ const BUILT_IN: [CommandInfo; 8] = [
     CommandInfo { key: "clear", description: "Remove the messages of this session and keep its settings", hint: None },
     CommandInfo { key: "compact", description: "Replace older messages of this session by a summary", hint: None },
     CommandInfo { key: "help", description: "Show what can be typed here", hint: None },
-    CommandInfo { key: "model", description: "Show or choose the model of this session", hint: Some("[provider/model | default]") },
+    CommandInfo {
+        key: "model",
+        description: "Show or choose the model of this session",
+        hint: Some("[provider/model | default]"),
+    },
     CommandInfo { key: "new", description: "Begin a new conversation in this session", hint: None },
     CommandInfo { key: "status", description: "Show the model, the tokens and the runs of this session", hint: None },
     CommandInfo { key: "stop", description: "Stop what runs in this session", hint: None },
-    CommandInfo { key: "think", description: "Show or choose how much the model reasons", hint: Some("[off | minimal | low | medium | high | xhigh | default]") },
+    CommandInfo {
+        key: "think",
+        description: "Show or choose how much the model reasons",
+        hint: Some("[off | minimal | low | medium | high | xhigh | default]"),
+    },
 ];
 
 /// Words that stop a session when they are the whole message.
@@ -49,7 +57,12 @@ impl Commands {
     }
 
     /// Does what the message asks when it is a built-in command; `None` when it is not one.
-    pub async fn run(self, services: &Services, session: &SessionKey, message: &str) -> Result<Option<CommandReply>, OpError> {
+    pub async fn run(
+        self,
+        services: &Services,
+        session: &SessionKey,
+        message: &str,
+    ) -> Result<Option<CommandReply>, OpError> {
         let Some(line) = message.trim().strip_prefix('/') else { return Ok(None) };
         let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let argument = argument.trim();
@@ -67,7 +80,11 @@ impl Commands {
             "compact" => compact(services, session).await?,
             "stop" => {
                 let stopped = services.runs.cancel_session(session, StopCause::StopCommand).await?;
-                if stopped.is_empty() { String::from("Nothing was running.") } else { format!("Stopped {}.", count(stopped.len(), "run")) }
+                if stopped.is_empty() {
+                    String::from("Nothing was running.")
+                } else {
+                    format!("Stopped {}.", count(stopped.len(), "run"))
+                }
             }
             "status" => status(services, session).await?,
             "model" => model(services, session, argument).await?,

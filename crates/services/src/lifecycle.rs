@@ -26,7 +26,10 @@ impl Lifecycle {
     }
 
     /// Spawns a task that shutdown waits for and whose result is wanted.
-    pub fn spawn_with<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    pub fn spawn_with<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
         self.tasks.spawn(task)
     }
 

@@ -28,7 +28,10 @@ impl Log for StoredLog {
     async fn page(&self, after: Cursor, limit: u32) -> Result<Vec<Arc<Envelope>>, LogError> {
         let events = self.0.read::<_, StoreError, _>(move |snapshot| snapshot.events().after(after, limit)).await;
         let events = events.map_err(|error| LogError(Box::new(error)))?;
-        Ok(events.into_iter().map(|stored| Arc::new(Envelope::durable(stored.cursor, stored.at, stored.event))).collect())
+        Ok(events
+            .into_iter()
+            .map(|stored| Arc::new(Envelope::durable(stored.cursor, stored.at, stored.event)))
+            .collect())
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
@@ -45,7 +48,8 @@ struct Announcer {
 
 impl Announce for Announcer {
     fn committed(&self, events: Vec<StoredEvent>) {
-        let published = self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
+        let published =
+            self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
         for envelope in published {
             self.channels.send(&envelope);
         }

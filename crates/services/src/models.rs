@@ -50,11 +50,7 @@ impl Models {
 
     /// Checks that the provider is configured; whether it has the model is for the provider to say.
     pub fn require(&self, model: &ModelRef) -> Result<(), OpError> {
-        if self.registry.get(&model.provider).is_some() {
-            Ok(())
-        } else {
-            Err(OpError::not_found(Noun::Model, model))
-        }
+        if self.registry.get(&model.provider).is_some() { Ok(()) } else { Err(OpError::not_found(Noun::Model, model)) }
     }
 
     /// What is known without asking the provider.

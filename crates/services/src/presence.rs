@@ -77,7 +77,8 @@ impl Presence {
             let mut entries = self.inner.lock();
             match entries.get_mut(&key) {
                 Some(held) => {
-                    let (roles, scopes) = (united(&held.entry.roles, &entry.roles), united(&held.entry.scopes, &entry.scopes));
+                    let (roles, scopes) =
+                        (united(&held.entry.roles, &entry.roles), united(&held.entry.scopes, &entry.scopes));
                     held.entry = PresenceEntry { roles, scopes, ..entry };
                     held.connections += 1;
                 }
@@ -135,7 +136,10 @@ impl Inner {
         let mut entries = self.lock();
         entries.retain(|_, held| held.connections > 0 || now.ms_since(held.entry.at) < PRESENCE_TTL_MS);
         while entries.len() > PRESENCE_ENTRIES_MAX {
-            let oldest = entries.iter().min_by_key(|(_, held)| (held.connections > 0, held.entry.at)).map(|(key, _)| key.clone());
+            let oldest = entries
+                .iter()
+                .min_by_key(|(_, held)| (held.connections > 0, held.entry.at))
+                .map(|(key, _)| key.clone());
             let Some(key) = oldest else { break };
             entries.remove(&key);
         }

@@ -194,7 +194,8 @@ impl Tokens {
         hmac::verify(&self.session_key, body.as_bytes(), &tag).ok()?;
         let claims: SessionClaims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
         let known = self.read();
-        let parent = known.configured.values().chain(known.stored.values()).find(|parent| parent.id == claims.parent)?;
+        let parent =
+            known.configured.values().chain(known.stored.values()).find(|parent| parent.id == claims.parent)?;
         Some(TokenIdentity {
             scopes: ScopeSet::from_text(&claims.scopes).intersection(parent.scopes),
             role: claims.role,
@@ -250,7 +251,9 @@ impl Tokens {
                 let mut revoked = Vec::new();
                 let mut doomed = vec![wanted];
                 while let Some(id) = doomed.pop() {
-                    doomed.extend(all.iter().filter(|record| record.parent.as_ref() == Some(&id)).map(|record| record.id.clone()));
+                    doomed.extend(
+                        all.iter().filter(|record| record.parent.as_ref() == Some(&id)).map(|record| record.id.clone()),
+                    );
                     let live = all.iter().find(|record| record.id == id && record.revoked_at.is_none());
                     if let Some(record) = live {
                         tx.tokens_mut().put(&TokenRecord { revoked_at: Some(now), ..record.clone() })?;

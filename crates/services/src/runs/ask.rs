@@ -25,7 +25,12 @@ impl AskUser for AskThroughRun {
 }
 
 impl Runs {
-    async fn wait_for_answer(&self, live: &Arc<LiveRun>, prompt: &str, options: &[String]) -> Result<String, ToolError> {
+    async fn wait_for_answer(
+        &self,
+        live: &Arc<LiveRun>,
+        prompt: &str,
+        options: &[String],
+    ) -> Result<String, ToolError> {
         // After a restart the answer may be there already: it is kept until its tool call has ended.
         if live.first_input().is_none() {
             self.announce_question(live, prompt, options)
@@ -47,7 +52,8 @@ impl Runs {
     }
 
     async fn announce_question(&self, live: &Arc<LiveRun>, prompt: &str, options: &[String]) -> Result<(), OpError> {
-        let awaiting = AwaitingInput { input_id: self.ids.input(), prompt: prompt.to_owned(), options: options.to_vec() };
+        let awaiting =
+            AwaitingInput { input_id: self.ids.input(), prompt: prompt.to_owned(), options: options.to_vec() };
         let run = live.update(|run| run.awaiting = Some(awaiting.clone()));
         let (now, reference) = (self.clock.now(), live.reference.clone());
         self.store

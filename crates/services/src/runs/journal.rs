@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use agent::{Journal, JournalError, Step, ToolOutcome};
 use async_trait::async_trait;
-use model::{
-    Event, ModelRef, NewMessage, OpError, Role, SessionKind, ToolCall, ToolCallRecord, ToolCallState, Usage,
-};
+use model::{Event, ModelRef, NewMessage, OpError, Role, SessionKind, ToolCall, ToolCallRecord, ToolCallState, Usage};
 use store::{PendingInput, Tx};
 
 use super::Runs;
@@ -115,7 +113,8 @@ impl Journal for TurnJournal {
     async fn tool_started(&self, call: &ToolCall) -> Result<(), JournalError> {
         let seq = self.live.next_seq();
         let run = self.live.update(|_| {});
-        let (call, now, reference, ephemeral) = (call.clone(), self.runs.clock.now(), self.live.reference.clone(), self.ephemeral);
+        let (call, now, reference, ephemeral) =
+            (call.clone(), self.runs.clock.now(), self.live.reference.clone(), self.ephemeral);
         self.write(move |tx, _| {
             tx.tool_calls_mut().put(&ToolCallRecord {
                 run_id: run.id.clone(),

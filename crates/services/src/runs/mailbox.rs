@@ -63,7 +63,9 @@ impl Mailboxes {
     /// Marks a waiting run as ready to start.
     pub(crate) fn release(&self, key: &SessionKey, run: &RunId) {
         let mut boxes = self.lock();
-        if let Some(waiting) = boxes.get_mut(key).and_then(|mailbox| mailbox.waiting.iter_mut().find(|waiting| waiting.run == *run)) {
+        if let Some(waiting) =
+            boxes.get_mut(key).and_then(|mailbox| mailbox.waiting.iter_mut().find(|waiting| waiting.run == *run))
+        {
             waiting.released = true;
         }
     }

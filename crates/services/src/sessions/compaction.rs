@@ -38,7 +38,11 @@ pub struct Compaction {
 
 impl Sessions {
     /// Compacts a session that nothing else changes meanwhile; `None` when there is no such session.
-    pub(crate) async fn compact(&self, key: &SessionKey, options: CompactOptions) -> Result<Option<Compaction>, OpError> {
+    pub(crate) async fn compact(
+        &self,
+        key: &SessionKey,
+        options: CompactOptions,
+    ) -> Result<Option<Compaction>, OpError> {
         let history = self.history(key, MessagePage::default()).await?;
         let Some(history) = history else { return Ok(None) };
         let session = history.session;
@@ -51,9 +55,10 @@ impl Sessions {
         };
         let keep = options.keep_recent.unwrap_or_else(|| self.rules().compaction.keep_recent);
         let bodies: Vec<NewMessage> = history.messages.iter().map(|message| message.body.clone()).collect();
-        let waiting = history.messages.iter().position(|message| {
-            message.run_id.as_ref().is_some_and(|run| options.waiting.contains(run))
-        });
+        let waiting = history
+            .messages
+            .iter()
+            .position(|message| message.run_id.as_ref().is_some_and(|run| options.waiting.contains(run)));
         let free = &bodies[..waiting.unwrap_or(bodies.len())];
         let cut = rules::cut(&bodies, usize::try_from(keep).unwrap_or(usize::MAX));
         let cut = if cut <= free.len() { cut } else { rules::cut(free, 0) };
@@ -108,7 +113,13 @@ impl Sessions {
         answer.and_then(|text| rules::parse_facts(&text)).unwrap_or_else(|| rules::rule_facts(head))
     }
 
-    async fn summary_of(&self, head: &[NewMessage], agent: &Agent, model: Option<&ModelRef>, guidance: Option<&str>) -> String {
+    async fn summary_of(
+        &self,
+        head: &[NewMessage],
+        agent: &Agent,
+        model: Option<&ModelRef>,
+        guidance: Option<&str>,
+    ) -> String {
         let answer = self.ask(agent, model, rules::summary_prompt(head, guidance)).await;
         match answer.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
             Some(text) => format!("{} of {} earlier messages]\n{text}", rules::SUMMARY_MARK, head.len()),
