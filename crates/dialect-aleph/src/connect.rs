@@ -124,7 +124,9 @@ pub fn connect(aleph: &Aleph, params: Params, connection_id: &str) -> Result<Con
         .or(params.invitation_token.as_deref());
     let identity = match secret {
         Some(secret) => aleph.services.tokens.authenticate(secret),
-        None if required => return Err(OpError::new(ErrorKind::Unauthenticated, "Authentication required: no token given")),
+        None if required => {
+            return Err(OpError::new(ErrorKind::Unauthenticated, "Authentication required: no token given"));
+        }
         None => None,
     };
     if identity.is_none() && required {
@@ -133,7 +135,9 @@ pub fn connect(aleph: &Aleph, params: Params, connection_id: &str) -> Result<Con
     let kind = role(params.role.as_deref(), identity.as_deref())?;
     let held = identity.as_ref().map_or(ScopeSet::OPERATOR, |identity| identity.scopes);
     let granted = match &params.scopes {
-        Some(asked) if !asked.iter().any(|scope| scope == "*") => held.intersection(ScopeSet::from_text(&asked.join(","))),
+        Some(asked) if !asked.iter().any(|scope| scope == "*") => {
+            held.intersection(ScopeSet::from_text(&asked.join(",")))
+        }
         _ => held,
     };
     let granted = if kind == PrincipalKind::Node { granted.intersection(node_scopes()) } else { granted };
@@ -193,7 +197,8 @@ fn output(
     let role = if principal.kind == PrincipalKind::Node { "node" } else { "operator" };
     let lifetime = i64::try_from(settings.token_expiry_ms).unwrap_or(i64::MAX);
     let expires_at = aleph.services.clock.now().plus_ms(lifetime);
-    let session = identity.map(|identity| aleph.services.tokens.issue_session(identity, role, principal.scopes, expires_at));
+    let session =
+        identity.map(|identity| aleph.services.tokens.issue_session(identity, role, principal.scopes, expires_at));
     let session_token = session.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
     let scopes = match principal.kind {
         PrincipalKind::Node => vec![String::from("node")],

@@ -130,7 +130,8 @@ impl AlephConnection {
                     refused(Some(errors::response(bad.id, &error)))
                 }
                 Ok(request) if request.method == "connect" => {
-                    let error = errors::object(INVALID_REQUEST, "Invalid request: connect cannot be part of a batch", None);
+                    let error =
+                        errors::object(INVALID_REQUEST, "Invalid request: connect cannot be part of a batch", None);
                     refused(request.id.map(|id| errors::response(id, &error)))
                 }
                 Ok(request) => match self.dispatch(request) {
@@ -158,15 +159,25 @@ impl AlephConnection {
             let class = method.map_or(ops::Class::Default, |method| method.class);
             let now = self.aleph.services.clock.now();
             if let Err(wait) = self.aleph.limiter.call(&self.settings.rate_limit, &self.identity(), class, now) {
-                return refuse(errors::object(errors::RATE_LIMITED, "Rate limit exceeded", Some(json!({ "retry_after_ms": wait }))));
+                return refuse(errors::object(
+                    errors::RATE_LIMITED,
+                    "Rate limit exceeded",
+                    Some(json!({ "retry_after_ms": wait })),
+                ));
             }
         }
         let Some(method) = method else {
             return refuse(errors::object(METHOD_NOT_FOUND, &format!("Method not found: {}", request.method), None));
         };
-        if !table::may_call(principal.kind, method.name) || method.scope.is_some_and(|scope| !principal.scopes.contains(scope)) {
+        if !table::may_call(principal.kind, method.name)
+            || method.scope.is_some_and(|scope| !principal.scopes.contains(scope))
+        {
             let data = json!({ "role": role_word(principal), "method": method.name, "scope": method.scope.map(model::Scope::as_str) });
-            return refuse(errors::object(PERMISSION_DENIED, &format!("Permission denied: {}", method.name), Some(data)));
+            return refuse(errors::object(
+                PERMISSION_DENIED,
+                &format!("Permission denied: {}", method.name),
+                Some(data),
+            ));
         }
         let parameters = match parameters(method.name, request.params) {
             Ok(parameters) => parameters,
@@ -195,17 +206,26 @@ impl AlephConnection {
     fn connect(&mut self, request: &Request<'_>, out: &mut Outbox) -> Result<Bytes, Value> {
         let now = self.aleph.services.clock.now();
         let address = self.peer.remote.ip().to_string();
-        if !self.is_exempt() && let Err(wait) = self.aleph.limiter.may_authenticate(&address, now) {
-            return Err(errors::object(errors::RATE_LIMITED, "Too many failed attempts", Some(json!({ "retry_after_ms": wait }))));
+        if !self.is_exempt()
+            && let Err(wait) = self.aleph.limiter.may_authenticate(&address, now)
+        {
+            return Err(errors::object(
+                errors::RATE_LIMITED,
+                "Too many failed attempts",
+                Some(json!({ "retry_after_ms": wait })),
+            ));
         }
-        let connected = params::parse::<connect::Params>(request.params).and_then(|params| connect::connect(&self.aleph, params, self.state.id()));
+        let connected = params::parse::<connect::Params>(request.params)
+            .and_then(|params| connect::connect(&self.aleph, params, self.state.id()));
         match connected {
             Ok(connected) => {
                 self.principal = Some(connected.principal);
                 self.is_flat = connected.is_flat;
                 self.chunk_topics = connected.chunk_topics.unwrap_or(self.settings.chunk_topics);
                 self.connect_by = None;
-                serde_json::to_vec(&connected.output).map(Bytes::from).map_err(|error| errors::of(&OpError::internal(error)))
+                serde_json::to_vec(&connected.output)
+                    .map(Bytes::from)
+                    .map_err(|error| errors::of(&OpError::internal(error)))
             }
             Err(error) => {
                 self.failures += 1;
@@ -232,7 +252,9 @@ impl AlephConnection {
         {
             return;
         }
-        if self.is_flat && let Some(frames) = crate::flat::frames(envelope) {
+        if self.is_flat
+            && let Some(frames) = crate::flat::frames(envelope)
+        {
             for (kind, json) in frames {
                 if self.state.wants(&format!("stream.{kind}"), false) {
                     out.text(json);
@@ -243,7 +265,10 @@ impl AlephConnection {
         let frames = envelope.frames::<Vec<Frame>>(FRAME_SLOT, crate::events::frames);
         for frame in frames.iter() {
             let literal = frame.topic == "system.tick";
-            if self.state.wants(frame.topic, literal) && crate::events::may_see(principal.kind, frame.topic) && self.takes_twin(frame) {
+            if self.state.wants(frame.topic, literal)
+                && crate::events::may_see(principal.kind, frame.topic)
+                && self.takes_twin(frame)
+            {
                 out.text(frame.json.clone());
             }
         }
@@ -323,7 +348,11 @@ impl Protocol for AlephConnection {
             Delivery::Event(envelope) => self.tell(&envelope, out),
             Delivery::Dropped(count) => out.text(self.notice(&SystemEventsDropped { count, lifetime: PhantomData })),
             Delivery::Resync { oldest, newest } => {
-                out.text(self.notice(&SystemResync { oldest_cursor: oldest.0, cursor: newest.0, lifetime: PhantomData }));
+                out.text(self.notice(&SystemResync {
+                    oldest_cursor: oldest.0,
+                    cursor: newest.0,
+                    lifetime: PhantomData,
+                }));
             }
             Delivery::Closed => out.close(1001, "gateway stopping"),
         }
@@ -369,7 +398,10 @@ impl AlephConnection {
 enum Dispatched {
     /// The answer, or nothing to a notification.
     Refused(Option<Bytes>),
-    Call { work: BoxFuture<'static, Element>, in_order: bool },
+    Call {
+        work: BoxFuture<'static, Element>,
+        in_order: bool,
+    },
 }
 
 fn parameters(method: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>, OpError> {

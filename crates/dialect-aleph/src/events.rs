@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::errors;
 use crate::payload::{
-    AgentAccepted, AgentCancelled, AgentCompleted, AgentError, AgentInputRequired, AgentStarted, ConfigChanged, ConfigReloaded,
-    SessionCompacted, SessionCreated, SessionDeleted, SessionMessage, SessionReset, StreamChunk, StreamEnd, StreamStart,
-    StreamThinking, StreamToken, StreamToolEnd, StreamToolStart, SystemShutdown, SystemTick, Topic,
+    AgentAccepted, AgentCancelled, AgentCompleted, AgentError, AgentInputRequired, AgentStarted, ConfigChanged,
+    ConfigReloaded, SessionCompacted, SessionCreated, SessionDeleted, SessionMessage, SessionReset, StreamChunk,
+    StreamEnd, StreamStart, StreamThinking, StreamToken, StreamToolEnd, StreamToolStart, SystemShutdown, SystemTick,
+    Topic,
 };
 
 /// A frame of an event: the topic, and the whole notification as sent.
@@ -115,7 +116,8 @@ fn project(event: &Event, frames: &mut Frames) {
         }
         Event::ToolStarted { run, seq, call_id, name, arguments } => {
             let args = arguments_of(arguments);
-            let data = StreamToolStart { run_id: &run.run_id, tool_name: name, args, tool_id: call_id, seq: *seq, lifetime };
+            let data =
+                StreamToolStart { run_id: &run.run_id, tool_name: name, args, tool_id: call_id, seq: *seq, lifetime };
             frames.add_stream(run, &data);
         }
         Event::ToolEnded { run, seq, call_id, name, result, is_error, duration_ms } => {
@@ -138,7 +140,9 @@ fn project(event: &Event, frames: &mut Frames) {
         }
         Event::RunEnded { .. } => ended(event, frames),
         Event::ConfigChanged { changed_keys, source } => frames.add(&ConfigChanged { changed_keys, source, lifetime }),
-        Event::ConfigReloaded { changed_keys, source } => frames.add(&ConfigReloaded { source, changed_keys, lifetime }),
+        Event::ConfigReloaded { changed_keys, source } => {
+            frames.add(&ConfigReloaded { source, changed_keys, lifetime })
+        }
         Event::Tick { at, connections, uptime_ms } => {
             frames.add(&SystemTick { ts: at.as_ms(), connections: *connections, uptime_ms: *uptime_ms, lifetime });
         }
@@ -167,7 +171,9 @@ fn delta(frames: &mut Frames, run: &RunRef, seq: u64, index: u64, text: &str) {
 }
 
 fn ended(event: &Event, frames: &mut Frames) {
-    let Event::RunEnded { run, seq, started, outcome, response, usage, iterations, duration_ms, .. } = event else { return };
+    let Event::RunEnded { run, seq, started, outcome, response, usage, iterations, duration_ms, .. } = event else {
+        return;
+    };
     let (RunRef { run_id, session_key, .. }, lifetime) = (run, PhantomData);
     let reason = match outcome {
         RunOutcome::Completed { .. } => "completed",
@@ -217,6 +223,8 @@ pub fn may_see(kind: model::PrincipalKind, topic: &str) -> bool {
     match kind {
         model::PrincipalKind::Operator | model::PrincipalKind::Device => true,
         model::PrincipalKind::Node => !["exec.", "guest.", "mcp."].iter().any(|namespace| topic.starts_with(namespace)),
-        model::PrincipalKind::Guest => ["stream.", "agent.", "session."].iter().any(|namespace| topic.starts_with(namespace)),
+        model::PrincipalKind::Guest => {
+            ["stream.", "agent.", "session."].iter().any(|namespace| topic.starts_with(namespace))
+        }
     }
 }

@@ -13,7 +13,10 @@ pub fn frames(envelope: &Envelope) -> Option<Vec<(&'static str, Bytes)>> {
     let at = envelope.at;
     let list = match &envelope.event {
         Event::RunStarted { run, seq, .. } => {
-            vec![("run_accepted", json!({ "run_id": run.run_id, "seq": seq, "session_key": run.session_key, "accepted_at": at.to_iso() }))]
+            vec![(
+                "run_accepted",
+                json!({ "run_id": run.run_id, "seq": seq, "session_key": run.session_key, "accepted_at": at.to_iso() }),
+            )]
         }
         Event::RunThinking { run, seq, text, .. } => {
             vec![("reasoning", json!({ "run_id": run.run_id, "seq": seq, "content": text, "is_complete": false }))]
@@ -57,7 +60,9 @@ pub fn frames(envelope: &Envelope) -> Option<Vec<(&'static str, Bytes)>> {
 }
 
 fn ended(event: &Event) -> Vec<(&'static str, Value)> {
-    let Event::RunEnded { run, seq, outcome, response, usage, iterations, tool_calls, duration_ms, .. } = event else { return Vec::new() };
+    let Event::RunEnded { run, seq, outcome, response, usage, iterations, tool_calls, duration_ms, .. } = event else {
+        return Vec::new();
+    };
     let last = json!({ "run_id": run.run_id, "seq": seq, "content": "", "chunk_index": 0, "is_final": true });
     let end = match outcome {
         RunOutcome::Completed { .. } => (
@@ -67,10 +72,9 @@ fn ended(event: &Event) -> Vec<(&'static str, Value)> {
                 "summary": { "total_tokens": usage.total(), "tool_calls": tool_calls, "loops": iterations, "final_response": response },
             }),
         ),
-        RunOutcome::Cancelled { .. } => (
-            "run_error",
-            json!({ "run_id": run.run_id, "seq": seq, "error": "cancelled", "error_code": "CANCELLED" }),
-        ),
+        RunOutcome::Cancelled { .. } => {
+            ("run_error", json!({ "run_id": run.run_id, "seq": seq, "error": "cancelled", "error_code": "CANCELLED" }))
+        }
         RunOutcome::Failed { kind, message } => (
             "run_error",
             json!({

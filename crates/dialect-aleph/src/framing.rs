@@ -43,7 +43,8 @@ pub fn request(raw: &str) -> Result<Request<'_>, Malformed<'_>> {
     if !raw.trim_start().starts_with('{') {
         return Err(bad("a message is an object"));
     }
-    let envelope: Envelope<'_> = serde_json::from_str(raw).map_err(|_| bad("a message has each of its members once"))?;
+    let envelope: Envelope<'_> =
+        serde_json::from_str(raw).map_err(|_| bad("a message has each of its members once"))?;
     let id = envelope.id.map(RawValue::get);
     if id.is_some_and(|id| !is_legal_id(id)) {
         return Err(bad("id must be a string, a number or null"));

@@ -47,9 +47,20 @@ pub struct Aleph {
 }
 
 impl Aleph {
-    pub fn new(services: Arc<Services>, settings: Settings, auth_required: Arc<dyn Fn() -> bool + Send + Sync>) -> Arc<Self> {
+    pub fn new(
+        services: Arc<Services>,
+        settings: Settings,
+        auth_required: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Arc<Self> {
         let connections = Arc::new(tokio::sync::Semaphore::new(settings().max_connections as usize));
-        Arc::new(Self { services, settings, auth_required, table: table::table(), limiter: limits::Limiter::default(), connections })
+        Arc::new(Self {
+            services,
+            settings,
+            auth_required,
+            table: table::table(),
+            limiter: limits::Limiter::default(),
+            connections,
+        })
     }
 
     pub fn table(&self) -> &MethodTable {

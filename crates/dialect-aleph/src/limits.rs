@@ -60,7 +60,13 @@ impl Limiter {
         });
     }
 
-    fn with(&self, identity: &str, kind: Kind, now: Timestamp, check: impl FnOnce(&mut Window) -> Result<(), u64>) -> Result<(), u64> {
+    fn with(
+        &self,
+        identity: &str,
+        kind: Kind,
+        now: Timestamp,
+        check: impl FnOnce(&mut Window) -> Result<(), u64>,
+    ) -> Result<(), u64> {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= IDENTITIES_MAX {
             windows.retain(|_, window| window.is_alive(now));
@@ -82,7 +88,8 @@ impl Window {
     }
 
     fn is_alive(&self, now: Timestamp) -> bool {
-        self.calls.back().is_some_and(|at| now.ms_since(*at) < WINDOW_MS) || self.locked_until.is_some_and(|until| until > now)
+        self.calls.back().is_some_and(|at| now.ms_since(*at) < WINDOW_MS)
+            || self.locked_until.is_some_and(|until| until > now)
     }
 }
 

@@ -30,110 +30,110 @@ macro_rules! topic {
 }
 
 topic!(/// First message of an unknown session key.
-    SessionCreated, "session.created", true, {
-        session_key: &'a SessionKey, agent_id: AgentId, channel: &'a str,
-    });
+SessionCreated, "session.created", true, {
+    session_key: &'a SessionKey, agent_id: AgentId, channel: &'a str,
+});
 topic!(/// A session and its messages are gone.
     SessionDeleted, "session.deleted", true, { session_key: &'a SessionKey, messages_removed: u64 });
 topic!(/// A session has a new, empty transcript.
     SessionReset, "session.reset", true, { session_key: &'a SessionKey, reason: &'a str });
 topic!(/// Older messages were replaced by a summary.
-    SessionCompacted, "session.compacted", true, {
-        session_key: &'a SessionKey, tokens_before: u64, tokens_after: u64, facts_extracted: u64,
-        /// `manual` or `auto`.
-        trigger: &'static str,
-    });
+SessionCompacted, "session.compacted", true, {
+    session_key: &'a SessionKey, tokens_before: u64, tokens_after: u64, facts_extracted: u64,
+    /// `manual` or `auto`.
+    trigger: &'static str,
+});
 topic!(/// A message was stored.
-    SessionMessage, "session.message", true, {
-        session_key: &'a SessionKey, message_id: &'a MessageId, role: Role, run_id: Option<&'a RunId>,
-    });
+SessionMessage, "session.message", true, {
+    session_key: &'a SessionKey, message_id: &'a MessageId, role: Role, run_id: Option<&'a RunId>,
+});
 topic!(/// A message was accepted for an agent.
-    AgentAccepted, "agent.accepted", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId,
-        /// It waits behind another run of its session.
-        pending: bool,
-    });
+AgentAccepted, "agent.accepted", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId,
+    /// It waits behind another run of its session.
+    pending: bool,
+});
 topic!(/// A run begins.
-    AgentStarted, "agent.started", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId, model: &'a str,
-    });
+AgentStarted, "agent.started", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId, model: &'a str,
+});
 topic!(/// A run ended well. The last event of its run.
-    AgentCompleted, "agent.completed", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, tokens_used: u64, duration_ms: u64, iterations: u32, response: &'a str,
-    });
+AgentCompleted, "agent.completed", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, tokens_used: u64, duration_ms: u64, iterations: u32, response: &'a str,
+});
 topic!(/// A run failed. The last event of its run.
-    AgentError, "agent.error", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, error: &'a str, code: i32,
-    });
+AgentError, "agent.error", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, error: &'a str, code: i32,
+});
 topic!(/// A run was stopped. The last event of its run.
-    AgentCancelled, "agent.cancelled", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey,
-        /// `user`, `session_deleted`, `session_reset`, `timeout` or `shutdown`.
-        reason: &'static str,
-    });
+AgentCancelled, "agent.cancelled", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey,
+    /// `user`, `session_deleted`, `session_reset`, `timeout` or `shutdown`.
+    reason: &'static str,
+});
 topic!(/// A run waits for `agent.respondToInput`.
-    AgentInputRequired, "agent.input_required", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, prompt: &'a str, options: &'a [String], input_id: &'a InputId,
-    });
+AgentInputRequired, "agent.input_required", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, prompt: &'a str, options: &'a [String], input_id: &'a InputId,
+});
 topic!(/// Before the first other `stream.*` of a run. `seq` counts them from 0.
-    StreamStart, "stream.start", true, {
-        run_id: &'a RunId, session_key: &'a SessionKey, model: &'a str, seq: u64,
-    });
+StreamStart, "stream.start", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, model: &'a str, seq: u64,
+});
 topic!(/// More text of the answer. Joined in order of `index` they are the answer.
-    StreamChunk, "stream.chunk", false, {
-        run_id: &'a RunId, content: &'a str,
-        /// The same as `content`.
-        text: &'a str,
-        seq: u64, index: u64,
-    });
+StreamChunk, "stream.chunk", false, {
+    run_id: &'a RunId, content: &'a str,
+    /// The same as `content`.
+    text: &'a str,
+    seq: u64, index: u64,
+});
 topic!(/// The same as the `stream.chunk` before it, under another name; skip one of the two.
-    StreamToken, "stream.token", false, {
-        run_id: &'a RunId, content: &'a str, text: &'a str, seq: u64, index: u64,
-        /// `stream.chunk`
-        alias_of: &'static str,
-    });
+StreamToken, "stream.token", false, {
+    run_id: &'a RunId, content: &'a str, text: &'a str, seq: u64, index: u64,
+    /// `stream.chunk`
+    alias_of: &'static str,
+});
 topic!(/// More of the model's reasoning.
-    StreamThinking, "stream.thinking", false, {
-        run_id: &'a RunId,
-        /// `general`
-        step_type: &'static str,
-        content: &'a str, seq: u64,
-    });
+StreamThinking, "stream.thinking", false, {
+    run_id: &'a RunId,
+    /// `general`
+    step_type: &'static str,
+    content: &'a str, seq: u64,
+});
 topic!(/// Before a tool runs.
-    StreamToolStart, "stream.tool_start", true, {
-        run_id: &'a RunId, tool_name: &'a str,
-        /// As JSON where the model wrote JSON, else as text.
-        args: Value,
-        tool_id: &'a str, seq: u64,
-    });
+StreamToolStart, "stream.tool_start", true, {
+    run_id: &'a RunId, tool_name: &'a str,
+    /// As JSON where the model wrote JSON, else as text.
+    args: Value,
+    tool_id: &'a str, seq: u64,
+});
 topic!(/// After a tool ran.
-    StreamToolEnd, "stream.tool_end", true, {
-        run_id: &'a RunId, tool_name: &'a str, result: &'a str, duration_ms: u64, tool_id: &'a str, success: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'a str>,
-        seq: u64,
-    });
+StreamToolEnd, "stream.tool_end", true, {
+    run_id: &'a RunId, tool_name: &'a str, result: &'a str, duration_ms: u64, tool_id: &'a str, success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    seq: u64,
+});
 topic!(/// Exactly once after `stream.start`.
-    StreamEnd, "stream.end", true, {
-        run_id: &'a RunId,
-        /// `completed`, `cancelled` or `error`.
-        reason: &'static str,
-        seq: u64,
-    });
+StreamEnd, "stream.end", true, {
+    run_id: &'a RunId,
+    /// `completed`, `cancelled` or `error`.
+    reason: &'static str,
+    seq: u64,
+});
 topic!(/// The effective configuration changed.
-    ConfigChanged, "config.changed", true, {
-        /// Dotted leaf paths, sorted.
-        changed_keys: &'a [String],
-        source: &'a str,
-    });
+ConfigChanged, "config.changed", true, {
+    /// Dotted leaf paths, sorted.
+    changed_keys: &'a [String],
+    source: &'a str,
+});
 topic!(/// The configuration was read from disk and applied.
     ConfigReloaded, "config.reloaded", true, { source: &'a str, changed_keys: &'a [String] });
 topic!(/// Every ten seconds, to those with a pattern that begins with `system.`.
-    SystemTick, "system.tick", false, {
-        /// Unix milliseconds.
-        ts: i64,
-        connections: u64, uptime_ms: u64,
-    });
+SystemTick, "system.tick", false, {
+    /// Unix milliseconds.
+    ts: i64,
+    connections: u64, uptime_ms: u64,
+});
 topic!(/// The gateway stops; what runs may finish within the grace period.
     SystemShutdown, "system.shutdown", false, { reason: &'a str, grace_period_ms: u64 });
 topic!(/// This connection was too slow and lost ephemeral events.

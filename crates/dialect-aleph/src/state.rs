@@ -55,9 +55,10 @@ impl ConnectionState {
     pub fn wants(&self, topic: &str, literal: bool) -> bool {
         let inner = self.lock();
         let first = topic.split('.').next().unwrap_or_default();
-        inner.patterns.iter().any(|pattern| {
-            pattern.matches(topic) && (!literal || pattern.as_str().split('.').next() == Some(first))
-        })
+        inner
+            .patterns
+            .iter()
+            .any(|pattern| pattern.matches(topic) && (!literal || pattern.as_str().split('.').next() == Some(first)))
     }
 
     /// Whether a pattern is exactly this topic.
@@ -103,8 +104,9 @@ impl Connection for ConnectionState {
 
     fn unsubscribe(&self, patterns: &[String]) -> Subscribed {
         let mut inner = self.lock();
-        let (gone, kept): (Vec<Pattern>, Vec<Pattern>) =
-            std::mem::take(&mut inner.patterns).into_iter().partition(|pattern| patterns.iter().any(|text| text == pattern.as_str()));
+        let (gone, kept): (Vec<Pattern>, Vec<Pattern>) = std::mem::take(&mut inner.patterns)
+            .into_iter()
+            .partition(|pattern| patterns.iter().any(|text| text == pattern.as_str()));
         inner.patterns = kept;
         inner.ever_subscribed = true;
         if inner.patterns.is_empty() && inner.subscribed {

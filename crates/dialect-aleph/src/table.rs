@@ -89,13 +89,21 @@ pub fn may_call(kind: PrincipalKind, method: &str) -> bool {
         PrincipalKind::Node => {
             everybody
                 || ["agent.", "chat.", "models."].iter().any(|namespace| method.starts_with(namespace))
-                || matches!(method, "session.list" | "session.history" | "config.get" | "config.schema" | "config.validate")
+                || matches!(
+                    method,
+                    "session.list" | "session.history" | "config.get" | "config.schema" | "config.validate"
+                )
         }
         PrincipalKind::Guest => {
             everybody
                 || matches!(
                     method,
-                    "agent.run" | "agent.cancel" | "agent.status" | "agent.respondToInput" | "agent.list" | "session.history"
+                    "agent.run"
+                        | "agent.cancel"
+                        | "agent.status"
+                        | "agent.respondToInput"
+                        | "agent.list"
+                        | "session.history"
                 )
                 || ["chat.", "models."].iter().any(|namespace| method.starts_with(namespace))
         }

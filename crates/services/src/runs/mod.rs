@@ -25,6 +25,7 @@ use store::{PendingInput, Store};
 pub use accept::{Accepted, NewRun, StartGuard};
 pub use follow::{FollowItem, RunFollower};
 pub use live::{LiveRun, LiveSnapshot};
+pub use recover::Recovered;
 
 use crate::agents::Agents;
 use crate::lifecycle::Lifecycle;
@@ -66,6 +67,7 @@ pub struct Runs {
     limits: RwLock<Arc<Limits>>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) live: LiveRuns,
+    pub(crate) id_locks: accept::IdLocks,
 }
 
 /// What asking a run to stop came to.
@@ -104,6 +106,7 @@ impl Runs {
             limits: RwLock::new(Arc::new(limits)),
             mailboxes: Mailboxes::default(),
             live: LiveRuns::default(),
+            id_locks: accept::IdLocks::default(),
         })
     }
 
@@ -215,7 +218,11 @@ impl Runs {
     }
 
     /// Asks every unfinished run of a session to stop; gives those that were.
-    pub async fn cancel_session(self: &Arc<Self>, session: &SessionKey, cause: StopCause) -> Result<Vec<RunId>, OpError> {
+    pub async fn cancel_session(
+        self: &Arc<Self>,
+        session: &SessionKey,
+        cause: StopCause,
+    ) -> Result<Vec<RunId>, OpError> {
         let mut stopped = Vec::new();
         // Waiting runs first, so that none of them starts when the active one ends.
         for id in self.mailboxes.unfinished(session).into_iter().rev() {
@@ -273,7 +280,11 @@ impl Runs {
     }
 
     /// Like [`Runs::compact`], but refuses at once when a run is active.
-    pub async fn compact_now(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+    pub async fn compact_now(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        options: CompactOptions,
+    ) -> Result<Compaction, OpError> {
         let held = self.hold_now(key).await?;
         let result = self.compact_held(key, options).await;
         drop(held);
@@ -306,9 +317,19 @@ impl Runs {
         self.sessions.get(key).await?.ok_or_else(|| OpError::not_found(Noun::Session, key))?;
         let held = self.quiet(key, StopCause::SessionDeleted).await?;
         let removed = self.sessions.remove(key).await;
+        if let Ok((_, late)) = &removed {
+            for id in late {
+                self.mailboxes.withdraw(key, id);
+                if let Some(live) = self.live.get(id) {
+                    live.stop(StopCause::SessionDeleted);
+                }
+                self.live.remove(id);
+                self.channels.close(id);
+            }
+        }
         drop(held);
         self.pump(key);
-        removed
+        Ok(removed?.0)
     }
 
     /// Stops what runs in a session, waits for it, and gives the session a new transcript.
