@@ -21,9 +21,8 @@ pub fn parse<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> 
 
 fn parse_slowly<P: DeserializeOwned>(text: &str) -> Result<P, OpError> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| OpError::invalid("", error))?;
-    match &mut value {
-        Value::Object(fields) => fields.retain(|_, value| !value.is_null()),
-        _ => {}
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !value.is_null());
     }
     serde_path_to_error::deserialize(&value).map_err(|error| {
         let path = error.path().to_string();

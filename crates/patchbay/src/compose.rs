@@ -7,7 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use config::Live;
 use dialect_aleph::Aleph;
+use dialect_argent::Argent;
 use dialect_comis::Comis;
+use dialect_openai::{OpenAi, OpenAiSettings};
 use futures_util::FutureExt;
 use model::{Clock, ModelRef, Secret};
 use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
@@ -26,7 +28,8 @@ use crate::settings::Settings;
 /// Opens the database that the settings name.
 pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let path = settings.store.path(home);
-    let store = SqliteStore::open(&path, SqliteOptions::default()).with_context(|| format!("cannot open {}", path.display()))?;
+    let store = SqliteStore::open(&path, SqliteOptions::default())
+        .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Arc::new(store))
 }
 
@@ -49,10 +52,17 @@ fn provider_settings(settings: &Settings) -> Vec<(String, ProviderSettings)> {
 }
 
 /// Puts the providers of a configuration in force.
-pub fn apply_providers(settings: &Settings, home: &Path, models: &Models, extra: &[(String, ProviderSettings)]) -> Result<(), String> {
+pub fn apply_providers(
+    settings: &Settings,
+    home: &Path,
+    models: &Models,
+    extra: &[(String, ProviderSettings)],
+) -> Result<(), String> {
     let configured = provider_settings(settings);
     let mut built: Vec<Arc<dyn Provider>> = Vec::new();
-    for (name, provider) in configured.iter().chain(extra.iter().filter(|(name, _)| !configured.iter().any(|(known, _)| known == name))) {
+    for (name, provider) in
+        configured.iter().chain(extra.iter().filter(|(name, _)| !configured.iter().any(|(known, _)| known == name)))
+    {
         built.push(providers::build(name, provider).map_err(|reason| format!("providers.{name}: {reason}"))?);
     }
     let first = built.first().map(|provider| provider.name().to_owned());
@@ -61,15 +71,19 @@ pub fn apply_providers(settings: &Settings, home: &Path, models: &Models, extra:
     #[cfg(not(feature = "local"))]
     let _ = home;
     models.registry().replace(built, settings.models.embedder.clone());
-    let fallback = first.and_then(|name| default_of(&name, &configured, extra)).or_else(|| {
-        models.registry().get("local").map(|_| ModelRef::new("local", "default"))
-    });
+    let fallback = first
+        .and_then(|name| default_of(&name, &configured, extra))
+        .or_else(|| models.registry().get("local").map(|_| ModelRef::new("local", "default")));
     models.set_default_model(settings.models.default.clone().or(fallback));
     Ok(())
 }
 
 /// A model to begin with at a provider that was found, not configured in detail.
-fn default_of(name: &str, configured: &[(String, ProviderSettings)], extra: &[(String, ProviderSettings)]) -> Option<ModelRef> {
+fn default_of(
+    name: &str,
+    configured: &[(String, ProviderSettings)],
+    extra: &[(String, ProviderSettings)],
+) -> Option<ModelRef> {
     let (_, provider) = configured.iter().chain(extra).find(|(known, _)| known == name)?;
     let listed = provider.models.first().map(|model| model.id.clone());
     let model = listed.or_else(|| match name {
@@ -86,7 +100,9 @@ fn local(settings: &Settings, home: &Path) -> Arc<dyn Provider> {
     use std::sync::OnceLock;
     // One for the life of the process: its workers hold the weights.
     static LOCAL: OnceLock<Arc<dyn Provider>> = OnceLock::new();
-    Arc::clone(LOCAL.get_or_init(|| Arc::new(local_model::LocalProvider::new("local", &home.join("models"), &settings.local))))
+    Arc::clone(
+        LOCAL.get_or_init(|| Arc::new(local_model::LocalProvider::new("local", &home.join("models"), &settings.local))),
+    )
 }
 
 /// The credentials of the configuration, the first operator's among them.
@@ -109,29 +125,56 @@ pub fn tokens(settings: &Settings, admin: &Secret) -> Vec<ConfiguredToken> {
     tokens.extend(settings.aleph.tokens.iter().enumerate().map(|(index, token)| {
         let id = token.client_id.clone().unwrap_or_else(|| format!("aleph-{index}"));
         let is_node = token.role == dialect_aleph::settings::Role::Node;
-        ConfiguredToken { role: String::from(if is_node { "node" } else { "operator" }), ..operator(&id, token.token.clone()) }
+        ConfiguredToken {
+            role: String::from(if is_node { "node" } else { "operator" }),
+            ..operator(&id, token.token.clone())
+        }
     }));
     let environment = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let (comis, missing) = settings.comis.configured_tokens(environment);
     for variable in missing {
-        tracing::warn!(variable, "a token in [comis] has no secret; set the variable, or `secret`, for it to be usable");
+        tracing::warn!(
+            variable,
+            "a token in [comis] has no secret; set the variable, or `secret`, for it to be usable"
+        );
     }
     tokens.extend(comis);
+    tokens.extend(settings.argent.clone().with_environment(environment).configured_tokens());
     // The original's own variable keeps working.
-    tokens.extend(environment("ALEPH_GATEWAY_TOKEN").map(|secret| operator("aleph-gateway-token", Secret::new(secret))));
+    tokens
+        .extend(environment("ALEPH_GATEWAY_TOKEN").map(|secret| operator("aleph-gateway-token", Secret::new(secret))));
     tokens
 }
 
 /// Everything that listeners serve.
-pub fn surface(services: &Arc<Services>, configuration: &Arc<Configuration>, metrics: Arc<dyn Fn() -> String + Send + Sync>) -> Surface {
+pub fn surface(
+    services: &Arc<Services>,
+    configuration: &Arc<Configuration>,
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
+) -> Surface {
     let live = Arc::clone(configuration.live());
     let auth_required: Arc<dyn Fn() -> bool + Send + Sync> = {
         let live = Arc::clone(&live);
         Arc::new(move || live.current().auth.required)
     };
-    let aleph = Aleph::new(Arc::clone(services), section(&live, |settings| settings.aleph.clone()), auth_required);
+    let aleph =
+        Aleph::new(Arc::clone(services), section(&live, |settings| settings.aleph.clone()), Arc::clone(&auth_required));
     let comis = Comis::new(Arc::clone(services), section(&live, |settings| settings.comis.clone()));
-    let routes = comis.routes();
+    let argent_settings =
+        section(&live, |settings| settings.argent.clone().with_environment(|name| std::env::var(name).ok()));
+    let argent = Argent::new(Arc::clone(services), argent_settings, auth_required);
+    let openai_settings = section(&live, |settings| OpenAiSettings {
+        unknown_model: match settings.comis.openai.unknown_model {
+            dialect_comis::UnknownModel::Default => dialect_openai::UnknownModel::Default,
+            dialect_comis::UnknownModel::Reject => dialect_openai::UnknownModel::Reject,
+        },
+    });
+    let openai = OpenAi::new(
+        Arc::clone(services),
+        Arc::new(move || OpenAiSettings::clone(&openai_settings())),
+        Arc::clone(comis.gate()),
+    );
+    let routes = comis.routes().merge(openai.routes());
     let comis_routes = comis.listener_routes();
     let dialects = vec![
         DialectSurface {
@@ -154,6 +197,16 @@ pub fn surface(services: &Arc<Services>, configuration: &Arc<Configuration>, met
             ready: |ready| json!({ "status": if ready { "ok" } else { "unavailable" } }),
             own_routes: Some(comis_routes),
         },
+        DialectSurface {
+            name: DialectName::Argent,
+            upgrade: Arc::new(move |socket, peer, _| {
+                let response = dialect_argent::upgrade(&argent, socket, &peer);
+                async move { response }.boxed()
+            }),
+            health: |_| json!({ "ok": true, "status": "live" }),
+            ready: |ready| json!({ "ready": ready }),
+            own_routes: None,
+        },
     ];
     let contracts = contracts::served(services.info.version)
         .into_iter()
@@ -169,7 +222,11 @@ pub fn surface(services: &Arc<Services>, configuration: &Arc<Configuration>, met
         metrics,
         allowed_origins: Arc::new(move || {
             let settings = origins.current();
-            let lists = [&settings.aleph.allowed_origins, &settings.comis.cors_origins];
+            let lists = [
+                &settings.aleph.allowed_origins,
+                &settings.comis.cors_origins,
+                &settings.argent.control_ui.allowed_origins,
+            ];
             lists.into_iter().flatten().cloned().collect()
         }),
         allowed_hosts: Arc::new(move || hosts.current().auth.allowed_hosts.clone()),

@@ -9,13 +9,14 @@ use crate::settings::Settings;
 const CONTRACT_VERSION: &str = "1.0.0";
 
 /// Names that `patchbay schema` takes.
-pub const NAMES: [&str; 4] = ["aleph", "comis", "events", "config"];
+pub const NAMES: [&str; 5] = ["aleph", "comis", "argent", "events", "config"];
 
 /// A contract by name.
 pub fn by_name(name: &str) -> Option<Value> {
     Some(match name {
         "aleph" => dialect_aleph::openrpc(CONTRACT_VERSION),
         "comis" => openapi(CONTRACT_VERSION),
+        "argent" => dialect_argent::openrpc(CONTRACT_VERSION),
         "events" => dialect_aleph::asyncapi(CONTRACT_VERSION),
         "config" => config::schema::<Settings>(),
         _ => return None,
@@ -26,6 +27,7 @@ pub fn by_name(name: &str) -> Option<Value> {
 pub fn served(version: &'static str) -> Vec<(&'static str, fn(&str) -> Value, &'static str)> {
     vec![
         ("/openrpc.json", dialect_aleph::openrpc as fn(&str) -> Value, version),
+        ("/argent.openrpc.json", dialect_argent::openrpc, version),
         ("/openapi.json", openapi, version),
         ("/asyncapi.json", dialect_aleph::asyncapi, version),
     ]
@@ -33,7 +35,8 @@ pub fn served(version: &'static str) -> Vec<(&'static str, fn(&str) -> Value, &'
 
 fn openapi(version: &str) -> Value {
     let mut generator = contract_http::generator();
-    let fragments = [dialect_comis::paths(&mut generator)];
-    let words = "The HTTP surface of every listener: Comis's REST, SSE and JSON-RPC, and the OpenAI-compatible API below /v1.";
+    let fragments = [dialect_comis::paths(&mut generator), dialect_openai::paths(&mut generator)];
+    let words =
+        "The HTTP surface of every listener: Comis's REST, SSE and JSON-RPC, and the OpenAI-compatible API below /v1.";
     contract_http::openapi("Patchbay HTTP", version, words, fragments, generator)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Validate, Violation};
 use dialect_aleph::AlephSettings;
+use dialect_argent::ArgentSettings;
 use dialect_comis::ComisSettings;
 use model::{Agent, AgentId, AgentIdentity, ModelRef, Thinking};
 use providers::{ProviderKind, ProviderSettings};
@@ -32,6 +33,7 @@ pub struct Settings {
     pub log: LogSettings,
     pub aleph: AlephSettings,
     pub comis: ComisSettings,
+    pub argent: ArgentSettings,
     #[cfg(feature = "local")]
     pub local: local_model::LocalSettings,
 }
@@ -51,6 +53,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             aleph: AlephSettings::default(),
             comis: ComisSettings::default(),
+            argent: ArgentSettings::default(),
             #[cfg(feature = "local")]
             local: local_model::LocalSettings::default(),
         }
@@ -222,7 +225,10 @@ impl Validate for Settings {
         }
         for (index, listen) in self.listen.iter().enumerate() {
             if !self.auth.required && !listen.address.ip().is_loopback() {
-                fail(format!("listen[{index}].address"), format!("{} is reachable from other machines, so auth.required must stay true", listen.address));
+                fail(
+                    format!("listen[{index}].address"),
+                    format!("{} is reachable from other machines, so auth.required must stay true", listen.address),
+                );
             }
         }
         if !self.store.url.starts_with("sqlite:") {
@@ -247,7 +253,10 @@ impl Validate for Settings {
         }
         for (id, agent) in &self.agents {
             if AgentId::parse(id).map(|parsed| parsed.as_str() != id).unwrap_or(true) {
-                fail(format!("agents.{id}"), "an agent's id has 1 to 64 characters of a-z 0-9 _ - and starts with a letter or digit".into());
+                fail(
+                    format!("agents.{id}"),
+                    "an agent's id has 1 to 64 characters of a-z 0-9 _ - and starts with a letter or digit".into(),
+                );
             }
             for name in agent.tools.iter().flatten().filter(|name| tools::Registry::built_in().get(name).is_none()) {
                 let known = tools::Registry::built_in().names().join(", ");
@@ -269,7 +278,10 @@ impl Validate for Settings {
     }
 
     fn warnings(&self) -> Vec<Violation> {
-        let known = |provider: &str| self.providers.contains_key(provider) || ["local", "openai", "anthropic", "gemini", "ollama"].contains(&provider);
+        let known = |provider: &str| {
+            self.providers.contains_key(provider)
+                || ["local", "openai", "anthropic", "gemini", "ollama"].contains(&provider)
+        };
         let mut found = Vec::new();
         let mut check = |key: String, model: &ModelRef| {
             if !known(&model.provider) {

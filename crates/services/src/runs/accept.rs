@@ -1,9 +1,11 @@
 //! Taking a message in: written down before anybody is told.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use model::{
-    Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, RunState, SessionKey, SessionKind, Usage,
+    Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, RunState, SessionKey,
+    SessionKind, Usage,
 };
 
 use super::Runs;
@@ -76,6 +78,24 @@ impl Drop for StartGuard {
     }
 }
 
+/// Locks for ids that clients chose, spread by hash: a fixed number serves any number of ids.
+pub(crate) struct IdLocks([tokio::sync::Mutex<()>; 64]);
+
+impl Default for IdLocks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| tokio::sync::Mutex::new(())))
+    }
+}
+
+impl IdLocks {
+    async fn lock(&self, id: &RunId) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % self.0.len() as u64).unwrap_or(0);
+        self.0[at].lock().await
+    }
+}
+
 /// A place in the mailbox that is given back unless the run gets written down.
 struct Place<'a> {
     runs: &'a Arc<Runs>,
@@ -122,7 +142,10 @@ impl Runs {
             return Err(OpError::invalid("message", "must not be empty"));
         }
         if chars > MESSAGE_CHARS_MAX {
-            return Err(OpError::invalid("message", format!("has {chars} characters; at most {MESSAGE_CHARS_MAX} are accepted")));
+            return Err(OpError::invalid(
+                "message",
+                format!("has {chars} characters; at most {MESSAGE_CHARS_MAX} are accepted"),
+            ));
         }
         self.agents.require(&new.session.agent())?;
         if let Some(model) = &new.options.model {
@@ -133,6 +156,12 @@ impl Runs {
 
     async fn write_down(self: Arc<Self>, new: NewRun, started_by: String) -> Result<Accepted, OpError> {
         let id = new.id.clone().unwrap_or_else(|| self.ids.run());
+        // Two messages with one id are taken one after the other: the second must see the first
+        // written down, or gone.
+        let _turn = match &new.id {
+            Some(id) => Some(self.id_locks.lock(id).await),
+            None => None,
+        };
         if let Some(live) = self.live.get(&id) {
             return Ok(Accepted { run: live.run(), duplicate: true, pending: false, start: None });
         }
@@ -145,15 +174,19 @@ impl Runs {
         })?;
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
         let run = self.draft(&new, &id, started_by);
-        self.live.insert(LiveRun::new(run.clone(), self.channels.open(&id), Vec::new()));
+        let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
+        self.live.insert(Arc::clone(&live));
         match self.store_run(run, new, pending).await? {
             Written::New(run) => {
                 place.kept = true;
-                if let Some(live) = self.live.get(&id) {
-                    live.update(|held| held.session_id = run.session_id.clone());
-                }
-                metrics::counter!("patchbay_runs_accepted_total", "origin" => run.origin.clone()).increment(1);
                 drop(place);
+                live.update(|held| held.session_id = run.session_id.clone());
+                metrics::counter!("patchbay_runs_accepted_total", "origin" => run.origin.clone()).increment(1);
+                if live.cancel.is_cancelled() && !self.mailboxes.unfinished(&key).contains(&id) {
+                    // Cancelled while it was being written down: only now is there a run to end.
+                    self.finish_unstarted(&live, live.cause()).await?;
+                    return Ok(Accepted { run: live.run(), duplicate: false, pending, start: None });
+                }
                 let start = StartGuard { runs: Arc::clone(&self), key, id };
                 Ok(Accepted { run: *run, duplicate: false, pending, start: Some(start) })
             }

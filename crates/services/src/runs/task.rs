@@ -19,7 +19,7 @@ use super::Runs;
 use super::ask::AskThroughRun;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
-use crate::sessions::{CompactOptions, StoredSearch, conversation, open_session, split_system};
+use crate::sessions::{CompactOptions, StoredSearch, append_message, conversation, open_session, split_system};
 
 /// Waits between attempts to write a run's end while the database is away.
 const END_RETRY: [Duration; 4] =
@@ -66,7 +66,12 @@ impl Runs {
         let agent = self.agents.require(&live.reference.agent_id)?;
         let run = self.begin(live, &agent).await?;
         if live.cancel.is_cancelled() {
-            return Ok(Some(TurnOutcome { end: TurnEnd::Cancelled { partial: None }, model: None, iterations: 0, usage: run.usage }));
+            return Ok(Some(TurnOutcome {
+                end: TurnEnd::Cancelled { partial: None },
+                model: None,
+                iterations: 0,
+                usage: run.usage,
+            }));
         }
         let turn = self.prepare(live, &agent, &run).await?;
         let journal = TurnJournal::new(Arc::clone(self), Arc::clone(live));
@@ -146,17 +151,24 @@ impl Runs {
         let settings = session.map(|session| session.settings).unwrap_or_default();
         let candidates = self.candidates(run, agent, settings.model.as_ref());
         if candidates.is_empty() {
-            return Err(OpError::conflict("no model is configured; set `agents.main.model`, or run `patchbay models pull default`"));
+            return Err(OpError::conflict(
+                "no model is configured; set `agents.main.model`, or run `patchbay models pull default`",
+            ));
         }
         let open_calls = open_calls(&history, &calls);
         live.count_tool_calls(calls.len());
         let (history, prelude) = split_system(history);
         let workspace = agent.workspace.clone();
-        let documents = tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default();
+        let documents =
+            tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default();
         let names = run.options.tools.as_deref().or(agent.tools.as_deref());
         let tools = self.tools.select(names);
         let mut system = agent::prompt::system_text(agent, &documents);
-        for extra in prelude.iter().map(|message| message.content.text()).chain(run.options.extra_system.as_deref().map(Into::into)) {
+        for extra in prelude
+            .iter()
+            .map(|message| message.content.text())
+            .chain(run.options.extra_system.as_deref().map(Into::into))
+        {
             system.push_str("\n\n");
             system.push_str(&extra);
         }
@@ -260,7 +272,11 @@ impl Runs {
     }
 
     /// Ends a run that never started.
-    pub(crate) async fn finish_unstarted(self: &Arc<Self>, live: &Arc<LiveRun>, cause: StopCause) -> Result<(), OpError> {
+    pub(crate) async fn finish_unstarted(
+        self: &Arc<Self>,
+        live: &Arc<LiveRun>,
+        cause: StopCause,
+    ) -> Result<(), OpError> {
         let now = self.clock.now();
         let seq = live.next_seq();
         let run = live.update(|run| {
@@ -323,7 +339,9 @@ impl Runs {
 
 /// Calls of the last step without a result in the transcript.
 fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<OpenCall> {
-    let Some(step) = history.iter().rposition(|message| message.role == Role::Assistant && !message.tool_calls.is_empty()) else {
+    let Some(step) =
+        history.iter().rposition(|message| message.role == Role::Assistant && !message.tool_calls.is_empty())
+    else {
         return Vec::new();
     };
     let is_answered = |id: &str| history[step..].iter().any(|message| message.tool_call_id.as_deref() == Some(id));
@@ -341,10 +359,16 @@ fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<Op
 
 fn describe_end(live: &LiveRun, end: TurnEnd) -> (Option<NewMessage>, RunState, RunOutcome) {
     match end {
-        TurnEnd::Completed { message, reason } => (Some(message), RunState::Completed, RunOutcome::Completed { reason }),
+        TurnEnd::Completed { message, reason } => {
+            (Some(message), RunState::Completed, RunOutcome::Completed { reason })
+        }
         TurnEnd::Cancelled { partial } => {
             let cause = live.cause();
-            (partial.map(|message| mark_partial(message, "cancelled")), RunState::Cancelled, RunOutcome::Cancelled { cause })
+            (
+                partial.map(|message| mark_partial(message, "cancelled")),
+                RunState::Cancelled,
+                RunOutcome::Cancelled { cause },
+            )
         }
         TurnEnd::Failed { error, partial } => {
             let told = RunOutcome::Failed { kind: error.kind.word().to_owned(), message: error.message };
@@ -385,10 +409,18 @@ fn end_run(
     } else {
         let mut session = open_session(tx, &run.session_key, fresh, now)?;
         session.aborted_last_run = run.state == RunState::Cancelled;
-        if let Some((id, message)) = &message
-            && session.id == run.session_id
-        {
-            append_final(tx, &mut session, run, id, message, now)?;
+        if session.id == run.session_id {
+            if let Some((id, message)) = &message {
+                append_final(tx, &mut session, run, id, message, now)?;
+            }
+            // Input that came too late for this turn was accepted all the same: the next turn sees it.
+            for input in tx.runs().inputs(&run.id)? {
+                let id = model::MessageId::trusted(input.id.as_str().replacen(model::InputId::PREFIX, model::MessageId::PREFIX, 1));
+                append_message(tx, &mut session, &id, None, now, &NewMessage::user(input.text))?;
+            }
+        } else if let Some((id, message)) = &message {
+            // The session was reset meanwhile: the answer belongs to the transcript of its question.
+            tx.messages_mut().append((&run.session_key, &run.session_id), id, Some(&run.id), now, message)?;
         }
         tx.sessions_mut().put(&session)?;
         tx.runs_mut().clear_inputs(&run.id)?;

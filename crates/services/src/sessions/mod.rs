@@ -7,10 +7,7 @@ mod compaction;
 
 use std::sync::Arc;
 
-use model::{
-    AgentId, Clock, Event, Ids, Message, NewMessage, Noun, OpError, Role, Run, Session, SessionId, SessionKey, SessionKind,
-    SessionSettings, Timestamp,
-};
+use model::{AgentId, Clock, Event, Ids, Message, NewMessage, Noun, OpError, Role, Run, RunId, RunOutcome, RunRef, Session, SessionId, SessionKey, SessionKind, SessionSettings, StopCause, Timestamp};
 use store::{Snapshot, Store, StoreError, Tx};
 
 pub use compaction::{CompactOptions, Compaction};
@@ -161,7 +158,9 @@ impl Sessions {
                 let messages = tx.messages().page(&session.id, &MessagePage::default())?;
                 let bodies: Vec<NewMessage> = messages.iter().map(|message| message.body.clone()).collect();
                 let cut = agent::compaction::cut(&bodies, usize::try_from(keep).unwrap_or(usize::MAX));
-                let Some(last) = cut.checked_sub(1).and_then(|at| messages.get(at)) else { return Ok(Some((session, 0))) };
+                let Some(last) = cut.checked_sub(1).and_then(|at| messages.get(at)) else {
+                    return Ok(Some((session, 0)));
+                };
                 let before = session.token_count;
                 let removed = tx.messages_mut().remove_head(&session.id, last.seq)?;
                 session.updated_at = now;
@@ -180,15 +179,22 @@ impl Sessions {
             .await
     }
 
-    pub(crate) async fn remove(&self, key: &SessionKey) -> Result<u64, OpError> {
+    /// Removes a session. Runs that were accepted while it was being removed end with it; gives
+    /// their ids and the messages removed.
+    pub(crate) async fn remove(&self, key: &SessionKey) -> Result<(u64, Vec<RunId>), OpError> {
         let (key, now) = (key.clone(), self.clock.now());
         self.store
             .write::<_, OpError, _>(move |tx| {
+                let late = tx.runs().unfinished_of(&key)?;
                 let Some(messages_removed) = tx.sessions_mut().delete(&key)? else {
                     return Err(OpError::not_found(Noun::Session, &key));
                 };
+                let ids = late.iter().map(|run| run.id.clone()).collect();
+                for run in late {
+                    tx.events_mut().append(now, &ended_with_session(run))?;
+                }
                 tx.events_mut().append(now, &Event::SessionDeleted { session_key: key, messages_removed })?;
-                Ok(messages_removed)
+                Ok((messages_removed, ids))
             })
             .await
     }
@@ -212,8 +218,34 @@ impl Sessions {
     }
 }
 
+/// The end of a run that never started because its session was deleted.
+fn ended_with_session(run: Run) -> Event {
+    Event::RunEnded {
+        run: RunRef {
+            run_id: run.id,
+            session_key: run.session_key,
+            agent_id: run.agent_id,
+            quiet: run.options.quiet,
+        },
+        seq: run.next_seq,
+        started: false,
+        outcome: RunOutcome::Cancelled { cause: StopCause::SessionDeleted },
+        response: String::new(),
+        model: None,
+        usage: run.usage,
+        iterations: 0,
+        tool_calls: 0,
+        duration_ms: 0,
+    }
+}
+
 /// The session of `key`, made with the id `fresh` when it is missing.
-pub(crate) fn open_session(tx: &dyn Tx, key: &SessionKey, fresh: SessionId, now: Timestamp) -> Result<Session, StoreError> {
+pub(crate) fn open_session(
+    tx: &dyn Tx,
+    key: &SessionKey,
+    fresh: SessionId,
+    now: Timestamp,
+) -> Result<Session, StoreError> {
     if let Some(session) = tx.sessions().get(key)? {
         return Ok(session);
     }
@@ -275,8 +307,13 @@ pub(crate) fn recount(tx: &dyn Tx, session: &mut Session) -> Result<(), StoreErr
 /// The conversation that a run sees: everything before it, then what it wrote itself. User messages
 /// that wait behind it belong to later turns.
 pub(crate) fn conversation(snapshot: &dyn Snapshot, run: &Run) -> Result<Vec<NewMessage>, StoreError> {
-    let waiting: Vec<_> =
-        snapshot.runs().unfinished_of(&run.session_key)?.into_iter().map(|other| other.id).filter(|id| *id != run.id).collect();
+    let waiting: Vec<_> = snapshot
+        .runs()
+        .unfinished_of(&run.session_key)?
+        .into_iter()
+        .map(|other| other.id)
+        .filter(|id| *id != run.id)
+        .collect();
     let messages = snapshot.messages().page(&run.session_id, &MessagePage::default())?;
     let (own, before): (Vec<Message>, Vec<Message>) = messages
         .into_iter()
