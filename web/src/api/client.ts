@@ -90,8 +90,10 @@ export class GatewayClient {
   private readonly pending = new Map<number, Pending>();
   private readonly listeners = new Set<Listener>();
   private readonly watchers = new Set<(state: ConnectionState, error?: Error) => void>();
-  /** The newest durable event seen; where events go on after a reconnect. */
-  private cursor: number | undefined;
+  /** Every durable event up to here was handed over; where events go on after a reconnect. */
+  private after: number | undefined;
+  /** The newest durable event. It may come in several frames of one cursor, and a loss may part them. */
+  private newest: { cursor: number; topics: Set<string> } | undefined;
 
   constructor(private readonly options: ClientOptions) {}
 
@@ -189,21 +191,17 @@ export class GatewayClient {
   private async resume(patterns: string[]): Promise<void> {
     const answer = (await this.send("events.subscribe", {
       patterns,
-      ...(this.cursor === undefined ? {} : { after: this.cursor }),
-    })) as { cursor?: number; resync?: unknown } | undefined;
-    if (answer?.resync) {
-      this.cursor = answer.cursor;
-      for (const listener of this.listeners) listener.onGap?.();
-    }
-    // With nothing seen yet, this is where a reconnect would have to go on.
-    this.cursor ??= answer?.cursor;
+      ...(this.after === undefined ? {} : { after: this.after }),
+    })) as Result<"events.subscribe">;
+    // With nothing seen yet, this is where a reconnect has to go on.
+    this.after ??= answer.cursor;
   }
 
   /** A call of our own whose failure the reconnect mends. */
   private async ask(method: string, params: unknown): Promise<void> {
     try {
-      const answer = (await this.send(method, params)) as { cursor?: number } | undefined;
-      this.cursor ??= answer?.cursor;
+      const answer = (await this.send(method, params)) as Result<"events.subscribe" | "events.unsubscribe">;
+      if ("cursor" in answer) this.after ??= answer.cursor;
     } catch (error) {
       if (!(error instanceof ConnectionLost)) this.socket?.close();
     }
@@ -242,14 +240,31 @@ export class GatewayClient {
   }
 
   private deliver(event: GatewayEvent): void {
-    if (event.cursor !== undefined) {
-      // A replay may begin with events that were seen before the connection was lost.
-      if (this.cursor !== undefined && event.cursor <= this.cursor) return;
-      this.cursor = event.cursor;
+    if (event.cursor !== undefined && !this.isNew(event.cursor, event.topic)) return;
+    if (event.topic === "system.resync") {
+      this.after = event.data.cursor;
+      this.newest = undefined;
+    }
+    if (event.topic === "system.resync" || event.topic === "system.events_dropped") {
+      for (const listener of [...this.listeners]) listener.onGap?.();
     }
     for (const listener of [...this.listeners]) {
       if (listener.patterns.some((pattern) => topicMatches(pattern, event.topic))) listener.onEvent(event);
     }
+  }
+
+  /** Takes note of a frame of a durable event; a replay brings those of the newest event once more. */
+  private isNew(cursor: number, topic: string): boolean {
+    if (this.after !== undefined && cursor <= this.after) return false;
+    const newest = this.newest;
+    if (newest?.cursor === cursor) {
+      if (newest.topics.has(topic)) return false;
+      newest.topics.add(topic);
+      return true;
+    }
+    if (newest !== undefined) this.after = newest.cursor;
+    this.newest = { cursor, topics: new Set([topic]) };
+    return true;
   }
 
   private lose(socket: WebSocket): void {
