@@ -24,10 +24,15 @@ pub struct Door {
 impl Door {
     pub fn new(peer: &PeerInfo, settings: &ArgentSettings) -> Self {
         let forwards = FORWARDING.iter().any(|name| peer.header(name).is_some());
-        let proxied = settings.trusted_proxies.contains(&peer.remote.ip()).then(|| forwarded_address(peer, settings)).flatten();
+        let proxied =
+            settings.trusted_proxies.contains(&peer.remote.ip()).then(|| forwarded_address(peer, settings)).flatten();
         let is_local = match proxied {
             Some(address) => address.is_loopback(),
-            None => peer.is_loopback() && !forwards && peer.host().and_then(origin::host_of).is_none_or(|host| is_local_name(&host)),
+            None => {
+                peer.is_loopback()
+                    && !forwards
+                    && peer.host().and_then(origin::host_of).is_none_or(|host| is_local_name(&host))
+            }
         };
         Self {
             address: proxied.unwrap_or(peer.remote.ip()),
@@ -79,7 +84,10 @@ mod tests {
         let through = door("10.0.0.1", &[("x-forwarded-for", "203.0.113.9, 10.0.0.2")], &["10.0.0.1", "10.0.0.2"]);
         assert_eq!((through.address, through.is_local), ("203.0.113.9".parse().unwrap(), false));
         assert!(door("10.0.0.1", &[("x-forwarded-for", "127.0.0.1")], &["10.0.0.1"]).is_local);
-        assert_eq!(door("10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], &[]).address, "10.0.0.1".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            door("10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], &[]).address,
+            "10.0.0.1".parse::<IpAddr>().unwrap()
+        );
     }
 
     #[test]

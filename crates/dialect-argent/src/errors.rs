@@ -49,7 +49,12 @@ impl WireError {
     }
 
     pub fn unknown_method(name: &str) -> Self {
-        Self::new("INVALID_REQUEST", METHOD_NOT_FOUND, Some("METHOD_NOT_FOUND"), format!("unknown method: {}", short(name)))
+        Self::new(
+            "INVALID_REQUEST",
+            METHOD_NOT_FOUND,
+            Some("METHOD_NOT_FOUND"),
+            format!("unknown method: {}", short(name)),
+        )
     }
 
     pub fn unauthorized_role(role: &str) -> Self {
@@ -58,14 +63,20 @@ impl WireError {
 
     pub fn missing_scope(scope: Scope) -> Self {
         let word = scopes::word(scope);
-        let mut error = Self::new("INVALID_REQUEST", AUTH_FAILED, Some("MISSING_SCOPE"), format!("missing scope: {word}"));
+        let mut error =
+            Self::new("INVALID_REQUEST", AUTH_FAILED, Some("MISSING_SCOPE"), format!("missing scope: {word}"));
         error.details.insert("missingScope".into(), json!(word));
         error.details.insert("requiredScopes".into(), json!([word]));
         error
     }
 
     pub fn invalid_params(method: &str, reasons: &str) -> Self {
-        Self::new("INVALID_REQUEST", INVALID_PARAMS, Some("INVALID_PARAMS"), format!("invalid {method} params: {reasons}"))
+        Self::new(
+            "INVALID_REQUEST",
+            INVALID_PARAMS,
+            Some("INVALID_PARAMS"),
+            format!("invalid {method} params: {reasons}"),
+        )
     }
 
     #[must_use]
@@ -150,23 +161,37 @@ fn base(method: &str, error: &OpError) -> WireError {
     let message = error.message.as_str();
     match error.kind {
         ErrorKind::InvalidParams => WireError::invalid_params(method, &reason(error)),
-        ErrorKind::NotFound(Noun::Session) => WireError::new("INVALID_REQUEST", SESSION_NOT_FOUND, Some("SESSION_NOT_FOUND"), message),
-        ErrorKind::NotFound(Noun::Agent) => {
-            WireError::invalid_params(method, &format!("unknown agent id \"{}\"", error.id.as_deref().unwrap_or_default()))
+        ErrorKind::NotFound(Noun::Session) => {
+            WireError::new("INVALID_REQUEST", SESSION_NOT_FOUND, Some("SESSION_NOT_FOUND"), message)
         }
+        ErrorKind::NotFound(Noun::Agent) => WireError::invalid_params(
+            method,
+            &format!("unknown agent id \"{}\"", error.id.as_deref().unwrap_or_default()),
+        ),
         ErrorKind::NotFound(Noun::Model | Noun::Provider) => WireError::invalid_params(method, message),
-        ErrorKind::NotFound(Noun::ConfigSection | Noun::Device | Noun::Run | Noun::Token) => WireError::invalid_request(message),
+        ErrorKind::NotFound(Noun::ConfigSection | Noun::Device | Noun::Run | Noun::Token) => {
+            WireError::invalid_request(message)
+        }
         ErrorKind::Unauthenticated => WireError::new("INVALID_REQUEST", AUTH_FAILED, Some("AUTH_FAILED"), message),
         ErrorKind::Denied => WireError::new("INVALID_REQUEST", AUTH_FAILED, Some("DENIED"), message),
         ErrorKind::Conflict => WireError::invalid_request(message),
-        ErrorKind::RateLimited => WireError::new("UNAVAILABLE", INTERNAL, Some("RATE_LIMITED"), message).retry(error.retry_after_ms),
+        ErrorKind::RateLimited => {
+            WireError::new("UNAVAILABLE", INTERNAL, Some("RATE_LIMITED"), message).retry(error.retry_after_ms)
+        }
         ErrorKind::Busy => {
-            WireError::new("UNAVAILABLE", AGENT_BUSY, Some("AGENT_BUSY"), format!("agent is busy: {message}")).retry(Some(1000))
+            WireError::new("UNAVAILABLE", AGENT_BUSY, Some("AGENT_BUSY"), format!("agent is busy: {message}"))
+                .retry(Some(1000))
         }
         ErrorKind::Timeout => WireError::new("AGENT_TIMEOUT", INTERNAL, Some("AGENT_TIMEOUT"), message),
-        ErrorKind::ToolFailed => WireError::new("UNAVAILABLE", INTERNAL, Some("TOOL_FAILED"), message).retry(error.retry_after_ms),
-        ErrorKind::ProviderFailed => WireError::new("UNAVAILABLE", INTERNAL, Some("PROVIDER_FAILED"), message).retry(error.retry_after_ms),
-        ErrorKind::Unavailable => WireError::new("UNAVAILABLE", INTERNAL, Some("UNAVAILABLE"), message).retry(error.retry_after_ms),
+        ErrorKind::ToolFailed => {
+            WireError::new("UNAVAILABLE", INTERNAL, Some("TOOL_FAILED"), message).retry(error.retry_after_ms)
+        }
+        ErrorKind::ProviderFailed => {
+            WireError::new("UNAVAILABLE", INTERNAL, Some("PROVIDER_FAILED"), message).retry(error.retry_after_ms)
+        }
+        ErrorKind::Unavailable => {
+            WireError::new("UNAVAILABLE", INTERNAL, Some("UNAVAILABLE"), message).retry(error.retry_after_ms)
+        }
         ErrorKind::Internal => WireError::new("UNAVAILABLE", INTERNAL, Some("INTERNAL"), "internal error"),
     }
 }

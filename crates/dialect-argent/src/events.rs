@@ -16,8 +16,19 @@ use crate::scopes;
 
 /// Every event that a connection can get.
 pub const NAMES: [&str; 13] = [
-    "connect.challenge", "agent", "chat", "presence", "tick", "health", "shutdown", "config.changed", "sessions.changed",
-    "session.message", "device.pair.requested", "device.pair.resolved", "events.resync",
+    "connect.challenge",
+    "agent",
+    "chat",
+    "presence",
+    "tick",
+    "health",
+    "shutdown",
+    "config.changed",
+    "sessions.changed",
+    "session.message",
+    "device.pair.requested",
+    "device.pair.resolved",
+    "events.resync",
 ];
 
 /// Who gets a frame.
@@ -115,7 +126,8 @@ pub fn project(argent: &Argent, envelope: &Envelope) -> Vec<Frame> {
             vec![Frame::new(Audience::Scope(Scope::Read), "config.changed", &payload)]
         }
         Event::PresenceChanged { entries, version } => {
-            let frame = Frame::new(Audience::Scope(Scope::Read), "presence", &json!({ "presence": presence(argent, entries) }));
+            let frame =
+                Frame::new(Audience::Scope(Scope::Read), "presence", &json!({ "presence": presence(argent, entries) }));
             vec![Frame { state_version: Some((*version, argent.health.version())), ..frame }]
         }
         Event::HealthChanged { version } => health(argent, *version).into_iter().collect(),
@@ -201,7 +213,9 @@ fn pairing(request: &Arc<PairRequest>, state: PairState, at: i64) -> Frame {
         Frame::new(Audience::Scope(Scope::Pairing), "device.pair.resolved", &payload)
     };
     match state {
-        PairState::Requested => Frame::new(Audience::Scope(Scope::Pairing), "device.pair.requested", &pair_request(request)),
+        PairState::Requested => {
+            Frame::new(Audience::Scope(Scope::Pairing), "device.pair.requested", &pair_request(request))
+        }
         PairState::Approved => decided("approved"),
         PairState::Rejected => decided("rejected"),
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::errors::WireError;
+use crate::errors::{PARSE_ERROR, WireError};
 
 /// Elements of a batch.
 pub const BATCH_MAX: usize = 32;
@@ -154,7 +154,9 @@ fn request<'a>(fields: &Fields<'a>) -> Incoming<'a> {
     match (form, &fields.id) {
         (Form::Native, None) => reasons.push("must have required property 'id'"),
         (Form::Native, Some(raw)) if !raw.get().starts_with('"') => reasons.push("at /id: must be string"),
-        (Form::Native, Some(raw)) if raw.get() == r#""""# => reasons.push("at /id: must NOT have fewer than 1 characters"),
+        (Form::Native, Some(raw)) if raw.get() == r#""""# => {
+            reasons.push("at /id: must NOT have fewer than 1 characters")
+        }
         (_, Some(raw)) if id.is_none() && raw.get() != "null" => reasons.push("at /id: must be string or number"),
         _ => {}
     }
@@ -192,7 +194,7 @@ fn malformed<'a>(form: Option<Form>, id: Option<Box<str>>, reasons: &str) -> Inc
 
 /// The answer to a frame that is no JSON.
 pub fn not_json() -> Vec<u8> {
-    let error = json!({ "code": -32700, "message": "invalid JSON", "data": { "code": "PARSE_ERROR" } });
+    let error = json!({ "code": PARSE_ERROR, "message": "invalid JSON", "data": { "code": "PARSE_ERROR" } });
     format!(r#"{{"jsonrpc":"2.0","id":null,"error":{error}}}"#).into_bytes()
 }
 
@@ -215,7 +217,9 @@ pub fn failure(to: &ReplyTo, error: &WireError) -> Option<Vec<u8>> {
         Form::JsonRpc | Form::Bare => error.numeric(),
     };
     let text = match (to.form, &error.payload) {
-        (Form::Native, Some(payload)) => format!(r#"{{"type":"res","id":{id},"ok":false,"error":{error_json},"payload":{payload}}}"#),
+        (Form::Native, Some(payload)) => {
+            format!(r#"{{"type":"res","id":{id},"ok":false,"error":{error_json},"payload":{payload}}}"#)
+        }
         (Form::Native, None) => format!(r#"{{"type":"res","id":{id},"ok":false,"error":{error_json}}}"#),
         (Form::JsonRpc, _) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error_json}}}"#),
         (Form::Bare, _) => format!(r#"{{"id":{id},"error":{error_json}}}"#),

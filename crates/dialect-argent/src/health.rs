@@ -41,7 +41,12 @@ struct Inner {
 
 impl Health {
     pub fn new(services: Arc<Services>) -> Self {
-        let inner = Inner { services, snapshot: RwLock::new(None), version: AtomicU64::new(1), refreshing: AtomicBool::new(false) };
+        let inner = Inner {
+            services,
+            snapshot: RwLock::new(None),
+            version: AtomicU64::new(1),
+            refreshing: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 

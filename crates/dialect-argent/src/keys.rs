@@ -29,7 +29,11 @@ pub fn canonical(text: &str, agent: &AgentId, field: &str) -> Result<SessionKey,
 
 /// Other characters of an agent's name become `-`.
 fn agent_part(agent: &str) -> String {
-    agent.chars().take(64).map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-' { c } else { '-' }).collect()
+    agent
+        .chars()
+        .take(64)
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-' { c } else { '-' })
+        .collect()
 }
 
 /// `direct`, `group`, `global` or `unknown`.

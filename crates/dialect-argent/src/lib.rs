@@ -58,7 +58,11 @@ pub struct Argent {
 
 impl Argent {
     /// `auth_required` = false lets peers of this machine in without a secret.
-    pub fn new(services: Arc<Services>, settings: Settings, auth_required: Arc<dyn Fn() -> bool + Send + Sync>) -> Arc<Self> {
+    pub fn new(
+        services: Arc<Services>,
+        settings: Settings,
+        auth_required: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Arc<Self> {
         let table = table::table();
         Arc::new(Self {
             features: features(&table),
@@ -94,7 +98,10 @@ pub fn upgrade(argent: &Arc<Argent>, upgrade: WebSocketUpgrade, peer: &PeerInfo)
     let settings = (argent.settings)();
     let is_proxied = settings.trusted_proxies.contains(&peer.remote.ip());
     let tailnet = peer.host().and_then(origin::host_of).is_some_and(|host| host.ends_with(".ts.net"));
-    if !is_proxied && !tailnet && !origin::is_host_allowed(peer.host(), peer.listens_on_loopback, &settings.control_ui.allowed_origins) {
+    if !is_proxied
+        && !tailnet
+        && !origin::is_host_allowed(peer.host(), peer.listens_on_loopback, &settings.control_ui.allowed_origins)
+    {
         return (StatusCode::FORBIDDEN, "host not allowed").into_response();
     }
     let argent = Arc::clone(argent);

@@ -32,7 +32,11 @@ pub const fn stop_reason(cause: StopCause) -> &'static str {
     match cause {
         StopCause::StopCommand => "stop",
         StopCause::Timeout => "timeout",
-        StopCause::User | StopCause::SessionDeleted | StopCause::SessionReset | StopCause::Shutdown | StopCause::ClientGone => "rpc",
+        StopCause::User
+        | StopCause::SessionDeleted
+        | StopCause::SessionReset
+        | StopCause::Shutdown
+        | StopCause::ClientGone => "rpc",
     }
 }
 
@@ -45,10 +49,10 @@ impl Outcome {
             RunState::Cancelled => End::Aborted { reason: run.stop_cause.map_or("rpc", stop_reason) },
             RunState::Failed => {
                 let error = run.error.clone();
-                error.map_or(End::Failed { kind: ErrorKind::Internal, message: String::from("internal error") }, |error| End::Failed {
-                    kind: error.kind,
-                    message: error.message,
-                })
+                error.map_or(
+                    End::Failed { kind: ErrorKind::Internal, message: String::from("internal error") },
+                    |error| End::Failed { kind: error.kind, message: error.message },
+                )
             }
         };
         let ended_at = run.ended_at.unwrap_or(run.accepted_at);
@@ -66,11 +70,15 @@ impl Outcome {
 
     /// `None` for events other than the end of a run.
     pub fn of_event(at: Timestamp, event: &Event) -> Option<Outcome> {
-        let Event::RunEnded { run, started, outcome, response, model, usage, duration_ms, .. } = event else { return None };
+        let Event::RunEnded { run, started, outcome, response, model, usage, duration_ms, .. } = event else {
+            return None;
+        };
         let end = match outcome {
             RunOutcome::Completed { reason } => End::Completed { reason: reason.as_str() },
             RunOutcome::Cancelled { cause } => End::Aborted { reason: stop_reason(*cause) },
-            RunOutcome::Failed { kind, message } => End::Failed { kind: ErrorKind::from_word(kind), message: message.clone() },
+            RunOutcome::Failed { kind, message } => {
+                End::Failed { kind: ErrorKind::from_word(kind), message: message.clone() }
+            }
         };
         let duration = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
         Some(Outcome {
@@ -100,7 +108,9 @@ impl Outcome {
             End::Completed { .. } => Ok(json!({
                 "runId": self.run_id, "status": "ok", "summary": "completed", "result": self.result(session_id),
             })),
-            End::Aborted { reason: "timeout" } => Err(self.refusal(ErrorKind::Timeout, "AGENT_TIMEOUT", "the run took too long")),
+            End::Aborted { reason: "timeout" } => {
+                Err(self.refusal(ErrorKind::Timeout, "AGENT_TIMEOUT", "the run took too long"))
+            }
             End::Aborted { .. } => Err(self.refusal(ErrorKind::Unavailable, "AGENT_ABORTED", "aborted")),
             End::Failed { kind, message } => Err(self.failure(*kind, message)),
         }
@@ -142,7 +152,8 @@ impl Outcome {
     }
 
     fn result(&self, session_id: &str) -> Value {
-        let payloads: Vec<Value> = self.visible_text().map(|text| json!({ "text": text, "mediaUrl": null })).into_iter().collect();
+        let payloads: Vec<Value> =
+            self.visible_text().map(|text| json!({ "text": text, "mediaUrl": null })).into_iter().collect();
         let (provider, model) = split_model(self.model.as_deref());
         json!({
             "payloads": payloads,

@@ -65,9 +65,14 @@ pub struct Extras {
 }
 
 /// The model that a session's next run would use: provider, model, context window.
-pub fn model_of(services: &Services, session: Option<&Session>, key: &SessionKey) -> (Option<String>, Option<String>, Option<u32>) {
+pub fn model_of(
+    services: &Services,
+    session: Option<&Session>,
+    key: &SessionKey,
+) -> (Option<String>, Option<String>, Option<u32>) {
     let chosen = session.and_then(|session| session.settings.model.clone());
-    let chosen = chosen.or_else(|| services.agents.get(&key.agent()).and_then(|agent| services.models.model_of(&agent)));
+    let chosen =
+        chosen.or_else(|| services.agents.get(&key.agent()).and_then(|agent| services.models.model_of(&agent)));
     let Some(model) = chosen else { return (None, None, None) };
     let window = services.models.describe(&model).and_then(|info| info.context_window);
     (Some(model.provider.to_string()), Some(model.model.to_string()), window)
@@ -139,7 +144,11 @@ async fn last_message(services: &Services, key: &SessionKey) -> Result<Option<St
     let page = MessagePage { roles: vec![Role::User, Role::Assistant], limit: 8, ..MessagePage::default() };
     let history = services.sessions.history(key, page).await?;
     let messages = history.map(|history| history.messages).unwrap_or_default();
-    let last = messages.iter().rev().map(|message| message.body.content.text().into_owned()).find(|text| visible(text).is_some());
+    let last = messages
+        .iter()
+        .rev()
+        .map(|message| message.body.content.text().into_owned())
+        .find(|text| visible(text).is_some());
     Ok(last.map(|text| cut_at_word(&text.split_whitespace().collect::<Vec<_>>().join(" "), PREVIEW_CHARS_MAX)))
 }
 

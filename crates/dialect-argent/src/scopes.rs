@@ -18,7 +18,9 @@ pub const fn word(scope: Scope) -> &'static str {
 }
 
 fn parse(text: &str) -> Option<Scope> {
-    [Scope::Read, Scope::Write, Scope::Admin, Scope::Approvals, Scope::Pairing].into_iter().find(|scope| word(*scope) == text)
+    [Scope::Read, Scope::Write, Scope::Admin, Scope::Approvals, Scope::Pairing]
+        .into_iter()
+        .find(|scope| word(*scope) == text)
 }
 
 /// What the words amount to: admin is everything, write includes read, unknown words are nothing.
@@ -59,32 +61,108 @@ pub enum Need {
 }
 
 const READ: &[&str] = &[
-    "chat.history", "agent.identity.get", "config.get", "config.schema", "sessions.list", "sessions.preview", "cron.list",
-    "models.list", "knowledge.search", "knowledge.library.list", "knowledge.collections.list", "execution.worker.status",
-    "channels.status", "status", "system-presence", "tts.status", "agents.list", "agents.files.list", "agents.files.get",
-    "sessions.subscribe", "sessions.messages.subscribe", "sessions.describe", "sessions.resolve", "sessions.search",
-    "chat.startup", "commands.list", "logs.tail", "cron.status", "cron.get", "cron.runs", "last-heartbeat", "usage.cost",
-    "usage.status", "diagnostics.stability", "question.list", "taskSuggestions.list", "node.list", "node.describe",
-    "skills.status", "tts.providers", "sessions.unsubscribe", "sessions.messages.unsubscribe", "chat.metadata",
-    "update.status", "voicewake.get",
+    "chat.history",
+    "agent.identity.get",
+    "config.get",
+    "config.schema",
+    "sessions.list",
+    "sessions.preview",
+    "cron.list",
+    "models.list",
+    "knowledge.search",
+    "knowledge.library.list",
+    "knowledge.collections.list",
+    "execution.worker.status",
+    "channels.status",
+    "status",
+    "system-presence",
+    "tts.status",
+    "agents.list",
+    "agents.files.list",
+    "agents.files.get",
+    "sessions.subscribe",
+    "sessions.messages.subscribe",
+    "sessions.describe",
+    "sessions.resolve",
+    "sessions.search",
+    "chat.startup",
+    "commands.list",
+    "logs.tail",
+    "cron.status",
+    "cron.get",
+    "cron.runs",
+    "last-heartbeat",
+    "usage.cost",
+    "usage.status",
+    "diagnostics.stability",
+    "question.list",
+    "taskSuggestions.list",
+    "node.list",
+    "node.describe",
+    "skills.status",
+    "tts.providers",
+    "sessions.unsubscribe",
+    "sessions.messages.unsubscribe",
+    "chat.metadata",
+    "update.status",
+    "voicewake.get",
 ];
 
 const WRITE: &[&str] = &[
-    "chat.send", "chat.abort", "agent", "agent.wait", "config.set", "config.patch", "cron.add", "cron.update", "cron.run",
-    "cron.remove", "knowledge.ingest", "execution.worker.runNow", "execution.worker.pause", "execution.worker.resume", "send",
-    "tts.convert", "sessions.patch", "commands.compact", "wake", "node.invoke", "talk.mode", "poll", "knowledge.vault.ingest",
-    "knowledge.library.delete", "knowledge.library.reindex", "knowledge.collections.grant", "execution.worker.metrics.reset",
-    "tts.enable", "tts.disable", "tts.setProvider", "voicewake.set",
+    "chat.send",
+    "chat.abort",
+    "agent",
+    "agent.wait",
+    "config.set",
+    "config.patch",
+    "cron.add",
+    "cron.update",
+    "cron.run",
+    "cron.remove",
+    "knowledge.ingest",
+    "execution.worker.runNow",
+    "execution.worker.pause",
+    "execution.worker.resume",
+    "send",
+    "tts.convert",
+    "sessions.patch",
+    "commands.compact",
+    "wake",
+    "node.invoke",
+    "talk.mode",
+    "poll",
+    "knowledge.vault.ingest",
+    "knowledge.library.delete",
+    "knowledge.library.reindex",
+    "knowledge.collections.grant",
+    "execution.worker.metrics.reset",
+    "tts.enable",
+    "tts.disable",
+    "tts.setProvider",
+    "voicewake.set",
 ];
 
 const APPROVALS: &[&str] = &[
-    "exec.approval.request", "exec.approval.resolve", "plugin.approval.list", "exec.approval.list", "exec.approval.get",
+    "exec.approval.request",
+    "exec.approval.resolve",
+    "plugin.approval.list",
+    "exec.approval.list",
+    "exec.approval.get",
     "exec.approval.waitDecision",
 ];
 
 const PAIRING: &[&str] = &[
-    "node.pair.request", "node.pair.list", "node.pair.approve", "node.pair.reject", "node.pair.verify", "device.pair.list",
-    "device.pair.approve", "device.pair.reject", "device.token.rotate", "device.token.revoke", "node.rename",
+    "node.pair.request",
+    "node.pair.list",
+    "node.pair.approve",
+    "node.pair.reject",
+    "node.pair.verify",
+    "device.pair.list",
+    "device.pair.approve",
+    "device.pair.reject",
+    "device.token.rotate",
+    "device.token.revoke",
+    "node.rename",
 ];
 
 /// What a method asks for, served or not. What nobody has heard of asks for admin, so that others

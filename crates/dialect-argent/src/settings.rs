@@ -125,7 +125,11 @@ mod tests {
 
     #[test]
     fn the_environment_wins_and_the_upper_token_wins_over_the_lower() {
-        let file = ArgentSettings { token: secret("a"), auth: AuthSettings { token: secret("b"), ..AuthSettings::default() }, ..ArgentSettings::default() };
+        let file = ArgentSettings {
+            token: secret("a"),
+            auth: AuthSettings { token: secret("b"), ..AuthSettings::default() },
+            ..ArgentSettings::default()
+        };
         let secrets = |settings: &ArgentSettings| {
             settings.configured_tokens().iter().map(|token| token.secret.expose_secret().to_owned()).collect::<Vec<_>>()
         };
@@ -146,7 +150,9 @@ mod tests {
 
     #[test]
     fn the_id_of_a_token_changes_with_its_secret() {
-        let id = |text| ArgentSettings { token: secret(text), ..ArgentSettings::default() }.configured_tokens()[0].id.clone();
+        let id = |text| {
+            ArgentSettings { token: secret(text), ..ArgentSettings::default() }.configured_tokens()[0].id.clone()
+        };
         assert_ne!(id("a"), id("b"));
         assert!(!id("a").contains('a') || id("a").starts_with("argent.token."));
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::methods::{
-    agent, agent_wait, agents, channels, chat_abort, chat_history, chat_send, commands, config, devices, follow, gateway, models,
-    sessions_change, sessions_list, sessions_preview, startup,
+    agent, agent_wait, agents, channels, chat_abort, chat_history, chat_send, commands, config, devices, follow,
+    gateway, models, sessions_change, sessions_list, sessions_preview, startup,
 };
 use crate::scopes::{Need, need};
 
@@ -34,23 +34,48 @@ fn conversation(table: &mut Binder) {
     table.bind::<chat_history::ChatHistory, _, _, _, _>("chat.history", Class::Default, NAMED_AGENT, chat_history::run);
     table.bind::<chat_abort::ChatAbort, _, _, _, _>("chat.abort", Class::Write, chat_abort::ERRORS, chat_abort::run);
     table.bind::<startup::ChatStartup, _, _, _, _>("chat.startup", Class::Default, NAMED_AGENT, startup::startup);
-    table.bind::<startup::ChatMetadata, _, _, _, _>("chat.metadata", Class::Default, startup::METADATA_ERRORS, startup::metadata);
+    table.bind::<startup::ChatMetadata, _, _, _, _>(
+        "chat.metadata",
+        Class::Default,
+        startup::METADATA_ERRORS,
+        startup::metadata,
+    );
     table.bind::<agent::Agent, _, _, _, _>("agent", Class::Write, agent::ERRORS, agent::run);
     table.bind::<agent_wait::AgentWait, _, _, _, _>("agent.wait", Class::Default, NONE, agent_wait::run);
     table.bind::<commands::CommandsList, _, _, _, _>("commands.list", Class::Default, NONE, commands::list);
-    table.bind::<commands::CommandsCompact, _, _, _, _>("commands.compact", Class::Heavy, commands::COMPACT_ERRORS, commands::compact);
+    table.bind::<commands::CommandsCompact, _, _, _, _>(
+        "commands.compact",
+        Class::Heavy,
+        commands::COMPACT_ERRORS,
+        commands::compact,
+    );
 }
 
 fn sessions(table: &mut Binder) {
-    table.bind::<sessions_list::SessionsList, _, _, _, _>("sessions.list", Class::Default, sessions_list::LIST_ERRORS, sessions_list::list);
-    table.bind::<sessions_list::SessionsDescribe, _, _, _, _>("sessions.describe", Class::Default, NONE, sessions_list::describe);
+    table.bind::<sessions_list::SessionsList, _, _, _, _>(
+        "sessions.list",
+        Class::Default,
+        sessions_list::LIST_ERRORS,
+        sessions_list::list,
+    );
+    table.bind::<sessions_list::SessionsDescribe, _, _, _, _>(
+        "sessions.describe",
+        Class::Default,
+        NONE,
+        sessions_list::describe,
+    );
     table.bind::<sessions_list::SessionsResolve, _, _, _, _>(
         "sessions.resolve",
         Class::Default,
         sessions_list::RESOLVE_ERRORS,
         sessions_list::resolve,
     );
-    table.bind::<sessions_preview::SessionsPreview, _, _, _, _>("sessions.preview", Class::Default, NONE, sessions_preview::run);
+    table.bind::<sessions_preview::SessionsPreview, _, _, _, _>(
+        "sessions.preview",
+        Class::Default,
+        NONE,
+        sessions_preview::run,
+    );
     table.bind::<sessions_change::SessionsReset, _, _, _, _>(
         "sessions.reset",
         Class::Write,
@@ -64,7 +89,12 @@ fn sessions(table: &mut Binder) {
         sessions_change::compact,
     );
     table.bind::<follow::SessionsSubscribe, _, _, _, _>("sessions.subscribe", Class::Default, NONE, follow::sessions);
-    table.bind::<follow::SessionsUnsubscribe, _, _, _, _>("sessions.unsubscribe", Class::Default, NONE, follow::no_sessions);
+    table.bind::<follow::SessionsUnsubscribe, _, _, _, _>(
+        "sessions.unsubscribe",
+        Class::Default,
+        NONE,
+        follow::no_sessions,
+    );
     table.bind::<follow::SessionsMessagesSubscribe, _, _, _, _>(
         "sessions.messages.subscribe",
         Class::Default,
@@ -81,7 +111,12 @@ fn sessions(table: &mut Binder) {
 
 fn surroundings(table: &mut Binder) {
     table.bind::<agents::AgentsList, _, _, _, _>("agents.list", Class::Default, NONE, agents::list);
-    table.bind::<agents::AgentIdentityGet, _, _, _, _>("agent.identity.get", Class::Default, NAMED_AGENT, agents::identity);
+    table.bind::<agents::AgentIdentityGet, _, _, _, _>(
+        "agent.identity.get",
+        Class::Default,
+        NAMED_AGENT,
+        agents::identity,
+    );
     table.bind::<models::ModelsList, _, _, _, _>("models.list", Class::Default, models::ERRORS, models::list);
     table.bind::<config::ConfigGet, _, _, _, _>("config.get", Class::Default, NONE, config::get);
     table.bind::<channels::ChannelsStatus, _, _, _, _>("channels.status", Class::Default, NONE, channels::status);
@@ -92,10 +127,30 @@ fn surroundings(table: &mut Binder) {
 
 fn pairing(table: &mut Binder) {
     table.bind::<devices::DevicePairList, _, _, _, _>("device.pair.list", Class::Default, NONE, devices::list);
-    table.bind::<devices::DevicePairApprove, _, _, _, _>("device.pair.approve", Class::Write, devices::APPROVE_ERRORS, devices::approve);
-    table.bind::<devices::DevicePairReject, _, _, _, _>("device.pair.reject", Class::Write, devices::REJECT_ERRORS, devices::reject);
-    table.bind::<devices::DeviceTokenRotate, _, _, _, _>("device.token.rotate", Class::Write, devices::TOKEN_ERRORS, devices::rotate);
-    table.bind::<devices::DeviceTokenRevoke, _, _, _, _>("device.token.revoke", Class::Write, devices::TOKEN_ERRORS, devices::revoke);
+    table.bind::<devices::DevicePairApprove, _, _, _, _>(
+        "device.pair.approve",
+        Class::Write,
+        devices::APPROVE_ERRORS,
+        devices::approve,
+    );
+    table.bind::<devices::DevicePairReject, _, _, _, _>(
+        "device.pair.reject",
+        Class::Write,
+        devices::REJECT_ERRORS,
+        devices::reject,
+    );
+    table.bind::<devices::DeviceTokenRotate, _, _, _, _>(
+        "device.token.rotate",
+        Class::Write,
+        devices::TOKEN_ERRORS,
+        devices::rotate,
+    );
+    table.bind::<devices::DeviceTokenRevoke, _, _, _, _>(
+        "device.token.revoke",
+        Class::Write,
+        devices::TOKEN_ERRORS,
+        devices::revoke,
+    );
 }
 
 const NONE: &[ErrorKind] = &[];

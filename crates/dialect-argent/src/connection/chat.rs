@@ -39,8 +39,17 @@ struct Held {
 
 impl ChatViews {
     /// More text came; gives a frame when it is time for one. `is_first` = nothing came before it.
-    pub fn delta(&mut self, run: &RunRef, seq: u64, so_far: &TextSoFar, is_first: bool, at: Timestamp, now: Instant) -> Option<Frame> {
-        let view = self.runs.entry(run.run_id.clone()).or_insert_with(|| View { must_replace: !is_first, ..View::default() });
+    pub fn delta(
+        &mut self,
+        run: &RunRef,
+        seq: u64,
+        so_far: &TextSoFar,
+        is_first: bool,
+        at: Timestamp,
+        now: Instant,
+    ) -> Option<Frame> {
+        let view =
+            self.runs.entry(run.run_id.clone()).or_insert_with(|| View { must_replace: !is_first, ..View::default() });
         view.seq = seq;
         view.held = Some(Held { so_far: so_far.clone(), at });
         if view.sent_at.is_some_and(|sent| now.duration_since(sent) < THROTTLE) {
@@ -68,7 +77,15 @@ impl ChatViews {
     }
 
     /// The run asks its user something: shown as text, which the next text replaces.
-    pub fn question(&mut self, run: &RunRef, current: &str, prompt: &str, options: &[String], at: Timestamp, now: Instant) -> Frame {
+    pub fn question(
+        &mut self,
+        run: &RunRef,
+        current: &str,
+        prompt: &str,
+        options: &[String],
+        at: Timestamp,
+        now: Instant,
+    ) -> Frame {
         let view = self.runs.entry(run.run_id.clone()).or_default();
         view.held = None;
         view.sent_at = Some(now);

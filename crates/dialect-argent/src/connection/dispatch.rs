@@ -61,8 +61,9 @@ impl Refusals {
 
 pub fn dispatch(argent: &Argent, principal: &Arc<Principal>, link: &Arc<Link>, request: &Request<'_>) -> Dispatched {
     let reply = request.reply_to();
-    let refuse = |error: &WireError| {
-        Dispatched::Refused { frame: framing::failure(&reply, error), unauthorized: error.is_unauthorized() }
+    let refuse = |error: &WireError| Dispatched::Refused {
+        frame: framing::failure(&reply, error),
+        unauthorized: error.is_unauthorized(),
     };
     if request.is_connect() {
         return refuse(&WireError::invalid_request("connect is only valid as the first request"));
@@ -88,7 +89,12 @@ pub fn dispatch(argent: &Argent, principal: &Arc<Principal>, link: &Arc<Link>, r
     } else {
         Arc::clone(link) as Arc<dyn Connection>
     };
-    let call = Call { services: Arc::clone(&argent.services), principal: Arc::clone(principal), connection: Some(connection), dialect: "argent" };
+    let call = Call {
+        services: Arc::clone(&argent.services),
+        principal: Arc::clone(principal),
+        connection: Some(connection),
+        dialect: "argent",
+    };
     let work = method.call(call, request.params.map(ToOwned::to_owned));
     let name = method.name;
     Dispatched::Call(

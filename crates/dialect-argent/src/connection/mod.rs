@@ -194,7 +194,11 @@ impl Open {
         }
     }
 
-    fn element(&mut self, argent: &Argent, raw: &serde_json::value::RawValue) -> futures_util::future::BoxFuture<'static, Answered> {
+    fn element(
+        &mut self,
+        argent: &Argent,
+        raw: &serde_json::value::RawValue,
+    ) -> futures_util::future::BoxFuture<'static, Answered> {
         let frame = match framing::read_element(raw) {
             Ok(request) => match dispatch::dispatch(argent, &self.principal, &self.link, &request) {
                 Dispatched::Call(work) => return work,
@@ -218,7 +222,9 @@ impl Open {
             Audience::Everybody => true,
             Audience::Scope(scope) => holds(*scope),
             Audience::Sessions => holds(Scope::Read) && self.link.follows_sessions(),
-            Audience::Transcript => holds(Scope::Read) && frame.session.as_ref().is_some_and(|key| self.link.follows_transcript(key)),
+            Audience::Transcript => {
+                holds(Scope::Read) && frame.session.as_ref().is_some_and(|key| self.link.follows_transcript(key))
+            }
             Audience::Tools => holds(Scope::Read) && run.is_some_and(|run| self.link.joined(run).tools),
             Audience::Thinking => holds(Scope::Read) && run.is_some_and(|run| self.link.joined(run).thinking),
         }
@@ -241,7 +247,8 @@ impl Open {
     fn tell(&mut self, argent: &Argent, envelope: &Envelope, out: &mut Outbox) {
         let run = envelope.event.run().map(|run| &run.run_id);
         let reads = self.principal.scopes.contains(Scope::Read) && self.principal.kind != PrincipalKind::Node;
-        if reads && matches!(envelope.event, Event::ToolStarted { .. } | Event::RunEnded { .. })
+        if reads
+            && matches!(envelope.event, Event::ToolStarted { .. } | Event::RunEnded { .. })
             && let Some(run) = envelope.event.run()
             && let Some(held) = self.chat.flush(run, Instant::now())
         {
@@ -284,7 +291,8 @@ impl Open {
 
     fn run_ended(&mut self, run: &RunId, envelope: &Envelope, out: &mut Outbox) {
         self.chat.over(run);
-        let outcome = || Arc::new(Outcome::of_event(envelope.at, &envelope.event).expect("the event is the end of a run"));
+        let outcome =
+            || Arc::new(Outcome::of_event(envelope.at, &envelope.event).expect("the event is the end of a run"));
         for due in self.link.ended(run, outcome) {
             second_answer(&due, out);
         }
@@ -400,7 +408,8 @@ impl Protocol for ArgentConnection {
             // The gap in the numbers tells the client that it missed something.
             Delivery::Dropped(count) => open.seq += count,
             Delivery::Resync { oldest, newest } => {
-                let payload = json!({ "oldestCursor": oldest, "cursor": newest, "ts": self.argent.services.clock.now() });
+                let payload =
+                    json!({ "oldestCursor": oldest, "cursor": newest, "ts": self.argent.services.clock.now() });
                 let frame = Frame::new(Audience::Everybody, "events.resync", &payload);
                 open.write(&frame, None, None, out);
             }

@@ -41,7 +41,13 @@ impl Credential {
 }
 
 /// Finds the credential among what was sent.
-pub async fn check(argent: &Argent, connect: &Connect, role: PrincipalKind, door: &Door, mode: AuthMode) -> Result<Credential, Box<Refusal>> {
+pub async fn check(
+    argent: &Argent,
+    connect: &Connect,
+    role: PrincipalKind,
+    door: &Door,
+    mode: AuthMode,
+) -> Result<Credential, Box<Refusal>> {
     let is_open = mode == AuthMode::None || !(argent.auth_required)();
     if is_open && door.address.is_loopback() {
         return Ok(Credential::Open);
@@ -60,7 +66,10 @@ pub async fn check(argent: &Argent, connect: &Connect, role: PrincipalKind, door
         return Ok(Credential::Shared(identity));
     }
     let device_id = connect.device.as_ref().map(|device| device.id.as_str());
-    let own = [&auth.token, &auth.device_token].into_iter().flatten().find_map(|secret| own_token(argent, secret, device_id?, role));
+    let own = [&auth.token, &auth.device_token]
+        .into_iter()
+        .flatten()
+        .find_map(|secret| own_token(argent, secret, device_id?, role));
     match own {
         Some(identity) => fits(connect, role, identity).map_err(Box::new),
         None => Err(Box::new(refusal(argent, connect, role, mode).await)),
@@ -100,7 +109,12 @@ async fn refusal(argent: &Argent, connect: &Connect, role: PrincipalKind, mode: 
     }
     if !argent.services.tokens.any_configured() {
         let text = "gateway token not configured on gateway";
-        return Refusal::unauthorized(text, "AUTH_TOKEN_NOT_CONFIGURED", "token_not_configured", "review_auth_configuration");
+        return Refusal::unauthorized(
+            text,
+            "AUTH_TOKEN_NOT_CONFIGURED",
+            "token_not_configured",
+            "review_auth_configuration",
+        );
     }
     if mode == AuthMode::Password {
         return if sent_any {
@@ -120,7 +134,11 @@ async fn refusal(argent: &Argent, connect: &Connect, role: PrincipalKind, mode: 
     let mut refusal = if only_device_token {
         Refusal::unauthorized(text, "AUTH_DEVICE_TOKEN_MISMATCH", "device_token_mismatch", "update_auth_credentials")
     } else {
-        let next = if connect.device.is_some() && auth.device_token.is_none() { "retry_with_device_token" } else { "update_auth_credentials" };
+        let next = if connect.device.is_some() && auth.device_token.is_none() {
+            "retry_with_device_token"
+        } else {
+            "update_auth_credentials"
+        };
         Refusal::unauthorized(text, "AUTH_TOKEN_MISMATCH", "token_mismatch", next)
     };
     if was_revoked(argent, connect, role).await.unwrap_or(false) {

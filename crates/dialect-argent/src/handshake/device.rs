@@ -39,7 +39,9 @@ pub fn check(connect: &Connect, device: &DeviceParams, around: &Circumstances<'_
     }
     let nonce = device.nonce.as_deref().filter(|nonce| !nonce.is_empty());
     match nonce {
-        None if !around.is_local => return refuse("device nonce required", "DEVICE_AUTH_NONCE_REQUIRED", "device-nonce-missing"),
+        None if !around.is_local => {
+            return refuse("device nonce required", "DEVICE_AUTH_NONCE_REQUIRED", "device-nonce-missing");
+        }
         Some(nonce) if nonce != around.nonce => {
             return refuse("device nonce mismatch", "DEVICE_AUTH_NONCE_MISMATCH", "device-nonce-mismatch");
         }
@@ -48,7 +50,9 @@ pub fn check(connect: &Connect, device: &DeviceParams, around: &Circumstances<'_
     let versions: &[Version] = if nonce.is_some() { &[Version::V3, Version::V2] } else { &[Version::V1] };
     let signature = decode(&device.signature).and_then(|bytes| Signature::from_slice(&bytes).ok());
     let holds = signature.is_some_and(|signature| {
-        versions.iter().any(|version| key.verify_strict(payload(*version, connect, device).as_bytes(), &signature).is_ok())
+        versions
+            .iter()
+            .any(|version| key.verify_strict(payload(*version, connect, device).as_bytes(), &signature).is_ok())
     });
     if !holds {
         return refuse("device signature invalid", "DEVICE_AUTH_SIGNATURE_INVALID", "device-signature");

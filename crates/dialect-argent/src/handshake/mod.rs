@@ -21,13 +21,13 @@ use services::presence::PresenceGuard;
 use self::credentials::Credential;
 use self::params::{Connect, ConnectParams};
 use self::refusal::Refusal;
+use crate::Argent;
 use crate::door::Door;
 use crate::errors::WireError;
 use crate::framing::Form;
 use crate::link::Link;
 use crate::scopes;
 use crate::settings::AuthMode;
-use crate::Argent;
 
 /// Versions of the protocol that are served; they do not differ on the wire.
 pub const PROTOCOL_MIN: i64 = 3;
@@ -66,7 +66,10 @@ async fn admit(argent: &Arc<Argent>, before: &Before, form: Form, raw: Params) -
     if argent.services.lifecycle.is_draining() {
         return Err(Box::new(Refusal::stopping()));
     }
-    if connect.min_protocol > PROTOCOL_MAX || connect.max_protocol < PROTOCOL_MIN || connect.min_protocol > connect.max_protocol {
+    if connect.min_protocol > PROTOCOL_MAX
+        || connect.max_protocol < PROTOCOL_MIN
+        || connect.min_protocol > connect.max_protocol
+    {
         return Err(Box::new(Refusal::protocol_mismatch(connect.min_protocol, connect.max_protocol)));
     }
     let role = role(&connect.role).ok_or_else(|| Box::new(Refusal::plain("invalid role")))?;
@@ -110,8 +113,7 @@ const fn mode_word(mode: AuthMode) -> &'static str {
 fn check_page(connect: &Connect, door: &Door, allows_insecure: bool) -> Result<(), Box<Refusal>> {
     let client = &connect.client;
     if !door.origin_allowed || (client.is_web() && !door.has_origin) {
-        let message =
-            "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";
+        let message = "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";
         return Err(Box::new(Refusal::control_ui(message, "CONTROL_UI_ORIGIN_NOT_ALLOWED")));
     }
     let sent_secret = connect.auth.token.is_some() || connect.auth.password.is_some();
@@ -129,7 +131,9 @@ fn grant(connect: &Connect, role: PrincipalKind, credential: &Credential) -> (Sc
     let asked: Vec<String> = match (&connect.scopes, role) {
         (_, PrincipalKind::Node | PrincipalKind::Guest) => Vec::new(),
         (Some(asked), _) => asked.clone(),
-        (None, PrincipalKind::Device) => vec![scopes::word(Scope::Read).to_owned(), scopes::word(Scope::Write).to_owned()],
+        (None, PrincipalKind::Device) => {
+            vec![scopes::word(Scope::Read).to_owned(), scopes::word(Scope::Write).to_owned()]
+        }
         (None, PrincipalKind::Operator) => match credential {
             Credential::Device(_) => scopes::words(held),
             Credential::Shared(_) | Credential::Open => vec![scopes::word(Scope::Admin).to_owned()],
@@ -153,7 +157,11 @@ async fn pair(
     granted: ScopeSet,
 ) -> Result<Option<DeviceGrant>, Box<Refusal>> {
     let Some(device) = &connect.device else { return Ok(None) };
-    let around = device::Circumstances { nonce: &before.nonce, now: argent.services.clock.now(), is_local: before.door.is_local };
+    let around = device::Circumstances {
+        nonce: &before.nonce,
+        now: argent.services.clock.now(),
+        is_local: before.door.is_local,
+    };
     let public_key = device::check(connect, device, &around)?;
     let client = &connect.client;
     let knock = Knock {
@@ -177,8 +185,12 @@ async fn pair(
         Admission::Waiting { request, reason, approved_roles, approved_scopes } => {
             let (word, requirement) = match reason {
                 WaitReason::NotPaired => ("not-paired", "device is not approved yet"),
-                WaitReason::RoleUpgrade => ("role-upgrade", "device is asking for a higher role than currently approved"),
-                WaitReason::ScopeUpgrade => ("scope-upgrade", "device is asking for more scopes than currently approved"),
+                WaitReason::RoleUpgrade => {
+                    ("role-upgrade", "device is asking for a higher role than currently approved")
+                }
+                WaitReason::ScopeUpgrade => {
+                    ("scope-upgrade", "device is asking for more scopes than currently approved")
+                }
             };
             let mut details = json!({
                 "reason": word,
@@ -208,7 +220,8 @@ fn register(
 ) -> Admitted {
     let subscription = argent.services.bus.subscribe(connect.resume.map(Cursor));
     let is_shown = connect.client.is_shown();
-    let presence = is_shown.then(|| argent.services.presence.enter(presence_entry(before, connect, &principal, words, argent)));
+    let presence =
+        is_shown.then(|| argent.services.presence.enter(presence_entry(before, connect, &principal, words, argent)));
     let facts = hello::Facts {
         protocol: PROTOCOL_MAX.min(connect.max_protocol),
         connection_id: &before.connection_id,
@@ -224,7 +237,13 @@ fn register(
     Admitted { principal, link: Arc::new(link), hello, subscription, presence }
 }
 
-fn presence_entry(before: &Before, connect: &Connect, principal: &Principal, words: &[String], argent: &Argent) -> PresenceEntry {
+fn presence_entry(
+    before: &Before,
+    connect: &Connect,
+    principal: &Principal,
+    words: &[String],
+    argent: &Argent,
+) -> PresenceEntry {
     let client = &connect.client;
     let device_id = connect.device.as_ref().map(|device| device.id.clone());
     let key = device_id.as_ref().or(client.instance_id.as_ref()).unwrap_or(&before.connection_id).to_lowercase();
@@ -291,4 +310,3 @@ pub fn describe(document: &mut Value) {
         methods.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     }
 }
-

@@ -222,10 +222,18 @@ mod tests {
 
     #[test]
     fn the_short_form_says_the_same_as_the_long_one() {
-        let short = check(Form::Bare, json!({ "clientName": "dash", "clientDisplayName": "Dash", "mode": "operator", "token": "t" })).unwrap();
+        let short = check(
+            Form::Bare,
+            json!({ "clientName": "dash", "clientDisplayName": "Dash", "mode": "operator", "token": "t" }),
+        )
+        .unwrap();
         assert_eq!((short.client.id.as_str(), short.client.display_name.as_deref()), ("dash", Some("Dash")));
         assert_eq!((short.role.as_str(), short.auth.token.as_deref(), short.max_protocol), ("operator", Some("t"), 3));
-        let both = check(Form::Bare, json!({ "clientName": "a", "client": { "id": "b" }, "role": "node", "mode": "operator" })).unwrap();
+        let both = check(
+            Form::Bare,
+            json!({ "clientName": "a", "client": { "id": "b" }, "role": "node", "mode": "operator" }),
+        )
+        .unwrap();
         assert_eq!((both.client.id.as_str(), both.role.as_str()), ("b", "node"));
     }
 

@@ -45,7 +45,8 @@ impl Refusal {
     }
 
     pub fn device_required() -> Self {
-        let error = WireError::new("NOT_PAIRED", AUTH_FAILED, Some("DEVICE_IDENTITY_REQUIRED"), "device identity required");
+        let error =
+            WireError::new("NOT_PAIRED", AUTH_FAILED, Some("DEVICE_IDENTITY_REQUIRED"), "device identity required");
         Self::new(error)
     }
 
@@ -63,9 +64,14 @@ impl Refusal {
     }
 
     pub fn stopping() -> Self {
-        let error = WireError::new("UNAVAILABLE", crate::errors::INTERNAL, Some("UNAVAILABLE"), "gateway stopping; reconnect shortly")
-            .retry(Some(1000))
-            .with("reason", "gateway stopping");
+        let error = WireError::new(
+            "UNAVAILABLE",
+            crate::errors::INTERNAL,
+            Some("UNAVAILABLE"),
+            "gateway stopping; reconnect shortly",
+        )
+        .retry(Some(1000))
+        .with("reason", "gateway stopping");
         Self::new(error).closing(1012, "service restart")
     }
 

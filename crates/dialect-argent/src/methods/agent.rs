@@ -33,8 +33,20 @@ pub const ERRORS: &[ErrorKind] = &[
 
 /// Names of channels that a client may mean; replies go to none of them while none is configured.
 const CHANNELS: [&str; 14] = [
-    "last", "webchat", "internal", "telegram", "whatsapp", "discord", "slack", "signal", "imessage", "msteams", "googlechat",
-    "matrix", "mattermost", "line",
+    "last",
+    "webchat",
+    "internal",
+    "telegram",
+    "whatsapp",
+    "discord",
+    "slack",
+    "signal",
+    "imessage",
+    "msteams",
+    "googlechat",
+    "matrix",
+    "mattermost",
+    "line",
 ];
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -135,7 +147,9 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
         return Err(OpError::invalid("message", "must NOT have fewer than 1 characters"));
     }
     let channels = [&params.channel, &params.reply_channel].into_iter().flatten();
-    if let Some(unknown) = channels.filter(|name| !name.is_empty()).find(|name| !CHANNELS.contains(&name.to_ascii_lowercase().as_str())) {
+    if let Some(unknown) =
+        channels.filter(|name| !name.is_empty()).find(|name| !CHANNELS.contains(&name.to_ascii_lowercase().as_str()))
+    {
         return Err(OpError::invalid("", format!("unknown channel: {unknown}")));
     }
     let session = session(&call, link, &params)?;
@@ -148,7 +162,9 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
         check_steer(&params.message, composed.has_files)?;
         let steered = steer(&call, &session, &params.message).await?;
         let status = steered.status().to_owned();
-        return Ok(Output { run_id: id.to_string(), status, target_run_id: steered.target(), ..Output::default() }.into());
+        return Ok(
+            Output { run_id: id.to_string(), status, target_run_id: steered.target(), ..Output::default() }.into()
+        );
     }
     configure(&call, link, &session, params.label, params.spawned_by.as_deref()).await?;
     let mut new = new_run(session, composed.content, id);
@@ -195,7 +211,13 @@ async fn model(call: &Call, model: Option<&str>, provider: Option<&str>) -> Resu
 }
 
 /// Stores what the call says about the session, which is made when it is missing.
-async fn configure(call: &Call, link: &Link, session: &SessionKey, label: Option<String>, parent: Option<&str>) -> Result<(), OpError> {
+async fn configure(
+    call: &Call,
+    link: &Link,
+    session: &SessionKey,
+    label: Option<String>,
+    parent: Option<&str>,
+) -> Result<(), OpError> {
     if label.as_ref().is_some_and(|label| label.chars().count() > 64) {
         return Err(OpError::invalid("label", "must NOT have more than 64 characters"));
     }
@@ -237,7 +259,14 @@ async fn accept(call: &Call, link: &Link, new: NewRun) -> Result<Reply<Output>, 
         let told = outcome.agent_answer(run.session_id.as_str())?;
         let result = told.get("result").cloned();
         let summary = Some(String::from("completed"));
-        return Ok(Output { run_id: run.id.to_string(), status: String::from("ok"), summary, result, ..Output::default() }.into());
+        return Ok(Output {
+            run_id: run.id.to_string(),
+            status: String::from("ok"),
+            summary,
+            result,
+            ..Output::default()
+        }
+        .into());
     }
     join(call, link, &run.id, &run.session_key).await?;
     if let Some(reply) = second_reply(call) {

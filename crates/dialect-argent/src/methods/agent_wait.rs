@@ -52,7 +52,15 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
     let outcome = ended.as_ref().and_then(Outcome::of_run);
     let Some(outcome) = outcome else {
         let started_at = call.services.runs.live(&id).and_then(|live| live.run.started_at).map(model::Timestamp::as_ms);
-        return Ok(Output { run_id: id.to_string(), status: "timeout", started_at, ended_at: None, error: None, stop_reason: None }.into());
+        return Ok(Output {
+            run_id: id.to_string(),
+            status: "timeout",
+            started_at,
+            ended_at: None,
+            error: None,
+            stop_reason: None,
+        }
+        .into());
     };
     let (status, error, stop_reason) = match outcome.end {
         End::Completed { reason } => ("ok", None, Some(reason)),

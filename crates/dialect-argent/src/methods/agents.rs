@@ -138,7 +138,9 @@ pub async fn identity(call: Call, params: IdentityParams) -> Result<Reply<Identi
 async fn read_document(workspace: &Path) -> String {
     let path = workspace.join("IDENTITY.md");
     match tokio::fs::metadata(&path).await {
-        Ok(facts) if facts.is_file() && facts.len() <= DOCUMENT_BYTES_MAX => tokio::fs::read_to_string(&path).await.unwrap_or_default(),
+        Ok(facts) if facts.is_file() && facts.len() <= DOCUMENT_BYTES_MAX => {
+            tokio::fs::read_to_string(&path).await.unwrap_or_default()
+        }
         _ => String::new(),
     }
 }
@@ -155,7 +157,9 @@ fn identity_of(agent: &Agent, document: &str) -> Identity {
         agent_id: agent.id.to_string(),
         name: pick(agent.identity.name.as_ref(), "name", NAME_CHARS_MAX).unwrap_or_else(|| String::from("Assistant")),
         // A file in the workspace is served nowhere, so it is no avatar.
-        avatar: pick(agent.identity.avatar.as_ref(), "avatar", AVATAR_CHARS_MAX).filter(is_shown).unwrap_or_else(|| String::from("A")),
+        avatar: pick(agent.identity.avatar.as_ref(), "avatar", AVATAR_CHARS_MAX)
+            .filter(is_shown)
+            .unwrap_or_else(|| String::from("A")),
         emoji: pick(agent.identity.emoji.as_ref(), "emoji", EMOJI_CHARS_MAX),
     }
 }

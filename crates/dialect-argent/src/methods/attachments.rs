@@ -18,8 +18,8 @@ const FILES_MAX: usize = 64;
 
 /// Endings of files that are text whatever their type says.
 const TEXT_ENDINGS: [&str; 24] = [
-    "c", "cfg", "conf", "cpp", "css", "csv", "go", "h", "html", "ini", "java", "js", "json", "log", "md", "py", "rb", "rs", "sh",
-    "toml", "ts", "txt", "xml", "yaml",
+    "c", "cfg", "conf", "cpp", "css", "csv", "go", "h", "html", "ini", "java", "js", "json", "log", "md", "py", "rb",
+    "rs", "sh", "toml", "ts", "txt", "xml", "yaml",
 ];
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -92,7 +92,8 @@ impl<'a> File<'a> {
             body = data;
         }
         let label = name.map_or_else(|| format!("attachment-{}", index + 1), str::to_owned);
-        let declared_image = mime.starts_with("image/") || (mime.is_empty() && attachment.kind.as_deref() == Some("image"));
+        let declared_image =
+            mime.starts_with("image/") || (mime.is_empty() && attachment.kind.as_deref() == Some("image"));
         Self { label, name, mime, declared_image, body }
     }
 
@@ -141,7 +142,9 @@ impl<'a> File<'a> {
     fn check_size(&self, size: usize, max: usize) -> Result<(), OpError> {
         match size {
             0 => Err(OpError::conflict(format!("attachment {}: empty content", self.label))),
-            size if size > max => Err(OpError::conflict(format!("attachment {}: exceeds size limit ({size} > {max} bytes)", self.label))),
+            size if size > max => {
+                Err(OpError::conflict(format!("attachment {}: exceeds size limit ({size} > {max} bytes)", self.label)))
+            }
             _ => Ok(()),
         }
     }
@@ -149,7 +152,8 @@ impl<'a> File<'a> {
     /// Base64 of text is decoded; anything else is taken as the text itself.
     fn append_to(&self, text: &mut String, left: &mut usize) {
         let decoded = self.bytes().ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let is_printable = |text: &String| !text.is_empty() && !text.chars().any(|c| c.is_control() && !c.is_whitespace());
+        let is_printable =
+            |text: &String| !text.is_empty() && !text.chars().any(|c| c.is_control() && !c.is_whitespace());
         let body = decoded.filter(is_printable).unwrap_or_else(|| self.body.to_owned());
         let chars = body.chars().count();
         let kept: String = body.chars().take(TEXT_CHARS_MAX.min(*left)).collect();
@@ -202,8 +206,14 @@ mod tests {
 
     #[test]
     fn long_texts_are_clipped_and_say_so() {
-        let Content::Text(text) = composed(&[attachment("text/plain", "a.txt", &"x y ".repeat(6000))]) else { panic!("text") };
-        assert!(text.ends_with("[...truncated 3999 chars]") || text.ends_with("[...truncated 4000 chars]"), "{}", &text[text.len() - 40..]);
+        let Content::Text(text) = composed(&[attachment("text/plain", "a.txt", &"x y ".repeat(6000))]) else {
+            panic!("text")
+        };
+        assert!(
+            text.ends_with("[...truncated 3999 chars]") || text.ends_with("[...truncated 4000 chars]"),
+            "{}",
+            &text[text.len() - 40..]
+        );
     }
 
     #[test]
@@ -212,7 +222,10 @@ mod tests {
         let part = Part::Image { mime_type: "image/png".into(), data: Some(STANDARD.encode(png)), url: None };
         let both = vec![Part::Text { text: "look".into() }, part];
         assert_eq!(composed(&[attachment("image/jpeg", "a.jpg", &STANDARD.encode(png))]), Content::Parts(both));
-        assert_eq!(composed(&[attachment("image/png", "a.png", &STANDARD.encode("no picture"))]), Content::Text("look".into()));
+        assert_eq!(
+            composed(&[attachment("image/png", "a.png", &STANDARD.encode("no picture"))]),
+            Content::Text("look".into())
+        );
     }
 
     #[test]

@@ -54,9 +54,15 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
         Some(text) => match RunId::parse(text).ok() {
             None => Vec::new(),
             Some(id) => match runs.get(&id).await? {
-                Some(run) if run.session_key != session => return Err(OpError::conflict("runId does not match sessionKey")),
+                Some(run) if run.session_key != session => {
+                    return Err(OpError::conflict("runId does not match sessionKey"));
+                }
                 Some(run) if !run.state.is_over() => {
-                    if runs.cancel(&id, StopCause::User).await?.changed { vec![id] } else { Vec::new() }
+                    if runs.cancel(&id, StopCause::User).await?.changed {
+                        vec![id]
+                    } else {
+                        Vec::new()
+                    }
                 }
                 _ => Vec::new(),
             },

@@ -195,7 +195,18 @@ fn without_envelope(text: &str) -> String {
 }
 
 const CHANNELS: [&str; 12] = [
-    "telegram", "whatsapp", "discord", "slack", "signal", "imessage", "webchat", "msteams", "google chat", "matrix", "zalo", "line",
+    "telegram",
+    "whatsapp",
+    "discord",
+    "slack",
+    "signal",
+    "imessage",
+    "webchat",
+    "msteams",
+    "google chat",
+    "matrix",
+    "zalo",
+    "line",
 ];
 
 fn is_envelope(header: &str) -> bool {

@@ -20,8 +20,13 @@ use crate::outcome::Outcome;
 #[derive(JsonSchema)]
 pub struct ChatSend;
 
-pub const ERRORS: &[ErrorKind] =
-    &[ErrorKind::NotFound(Noun::Agent), ErrorKind::Busy, ErrorKind::Conflict, ErrorKind::ProviderFailed, ErrorKind::Unavailable];
+pub const ERRORS: &[ErrorKind] = &[
+    ErrorKind::NotFound(Noun::Agent),
+    ErrorKind::Busy,
+    ErrorKind::Conflict,
+    ErrorKind::ProviderFailed,
+    ErrorKind::Unavailable,
+];
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -161,11 +166,18 @@ pub(super) fn check_steer(text: &str, has_files: bool) -> Result<(), OpError> {
 async fn stop(call: &Call, session: &SessionKey) -> Result<Reply<Output>, OpError> {
     let stopped = call.services.runs.cancel_session(session, StopCause::StopCommand).await?;
     let run_ids: Vec<String> = stopped.iter().map(ToString::to_string).collect();
-    Ok(Output { ok: Some(true), aborted: Some(!run_ids.is_empty()), run_ids: Some(run_ids), ..Output::default() }.into())
+    Ok(Output { ok: Some(true), aborted: Some(!run_ids.is_empty()), run_ids: Some(run_ids), ..Output::default() }
+        .into())
 }
 
 /// Runs a built-in command; `None` when it is not one and the message is for the agent.
-async fn command(call: &Call, link: &Link, session: &SessionKey, id: &RunId, text: &str) -> Result<Option<Output>, OpError> {
+async fn command(
+    call: &Call,
+    link: &Link,
+    session: &SessionKey,
+    id: &RunId,
+    text: &str,
+) -> Result<Option<Output>, OpError> {
     let reply = match call.services.commands.run(&call.services, session, text).await {
         Ok(Some(reply)) => reply.text,
         Ok(None) => return Ok(None),

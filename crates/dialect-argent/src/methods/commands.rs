@@ -24,7 +24,10 @@ enum CommandScope {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[allow(dead_code, reason = "every command is there for every agent, provider and surface; the fields are checked for their types")]
+#[allow(
+    dead_code,
+    reason = "every command is there for every agent, provider and surface; the fields are checked for their types"
+)]
 pub struct ListParams {
     #[serde(default)]
     agent_id: Option<String>,
@@ -80,9 +83,10 @@ pub fn views(call: &Call, with_args: bool) -> Vec<CommandView> {
     commands
         .map(|command| {
             let aliases = vec![format!("/{}", command.key)];
-            let args = command.hint.filter(|_| with_args).map(|hint| {
-                vec![ArgumentView { name: "value", description: hint, kind: "string", required: false }]
-            });
+            let args = command
+                .hint
+                .filter(|_| with_args)
+                .map(|hint| vec![ArgumentView { name: "value", description: hint, kind: "string", required: false }]);
             CommandView {
                 name: command.key,
                 native_name: command.key,
@@ -113,7 +117,8 @@ fn category(command: &str) -> &'static str {
 #[derive(JsonSchema)]
 pub struct CommandsCompact;
 
-pub const COMPACT_ERRORS: &[ErrorKind] = &[ErrorKind::NotFound(Noun::Session), ErrorKind::Timeout, ErrorKind::Unavailable];
+pub const COMPACT_ERRORS: &[ErrorKind] =
+    &[ErrorKind::NotFound(Noun::Session), ErrorKind::Timeout, ErrorKind::Unavailable];
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

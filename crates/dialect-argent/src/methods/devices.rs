@@ -24,7 +24,8 @@ pub struct ListOutput {
 
 pub async fn list(call: Call, _: NoParams) -> Result<Reply<ListOutput>, OpError> {
     let (pending, paired) = call.services.devices.list().await?;
-    Ok(ListOutput { pending: pending.iter().map(pair_request).collect(), paired: paired.iter().map(view).collect() }.into())
+    Ok(ListOutput { pending: pending.iter().map(pair_request).collect(), paired: paired.iter().map(view).collect() }
+        .into())
 }
 
 fn view(paired: &PairedDevice) -> Value {
@@ -142,7 +143,12 @@ pub async fn rotate(call: Call, params: RotateParams) -> Result<Reply<RotateOutp
     let asked = words.as_ref().map(|words| scopes::expand(words.iter().map(String::as_str)));
     let is_admin = allow(&call, &device_id)?;
     if !is_admin {
-        let former = call.services.devices.get(&device_id).await?.and_then(|device| device.token(&role).map(|token| token.scopes));
+        let former = call
+            .services
+            .devices
+            .get(&device_id)
+            .await?
+            .and_then(|device| device.token(&role).map(|token| token.scopes));
         let wanted = asked.or(former).unwrap_or_default();
         if let Some(missing) = wanted.iter().find(|scope| !call.principal.scopes.contains(*scope)) {
             return Err(missing_scope(missing));
@@ -195,5 +201,6 @@ fn allow(call: &Call, device_id: &str) -> Result<bool, OpError> {
 }
 
 fn missing_scope(scope: Scope) -> OpError {
-    OpError::denied(format!("missing scope: {}", scopes::word(scope))).with_details(json!({ "missing_scope": scope.as_str() }))
+    OpError::denied(format!("missing scope: {}", scopes::word(scope)))
+        .with_details(json!({ "missing_scope": scope.as_str() }))
 }

@@ -71,9 +71,9 @@ pub async fn transcript(call: Call, params: Params) -> Result<Reply<Output>, OpE
     let key = key(&call, &params)?;
     link(&call)?.follow_transcript(&key)?;
     // No run of this gateway asks for approval yet, so there is none to replay.
-    let approval_replay = params.include_approvals.then(|| {
-        json!({ "sessionKey": key, "updatedAtMs": call.services.clock.now(), "approvals": [], "truncated": false })
-    });
+    let approval_replay = params.include_approvals.then(
+        || json!({ "sessionKey": key, "updatedAtMs": call.services.clock.now(), "approvals": [], "truncated": false }),
+    );
     Ok(Output { subscribed: true, key: key.to_string(), approval_replay }.into())
 }
 

@@ -104,7 +104,13 @@ pub struct StatusOutput {
 
 pub async fn status(call: Call, _: StatusParams) -> Result<Reply<StatusOutput>, OpError> {
     let services = &call.services;
-    let path = || if call.principal.scopes.contains(Scope::Admin) { services.info.home.display().to_string() } else { HIDDEN.to_owned() };
+    let path = || {
+        if call.principal.scopes.contains(Scope::Admin) {
+            services.info.home.display().to_string()
+        } else {
+            HIDDEN.to_owned()
+        }
+    };
     let agents = services.agents.list();
     let default = services.agents.default_agent();
     let (total, recent) = recent(&call, None).await?;
@@ -139,7 +145,8 @@ async fn recent(call: &Call, agent: Option<AgentId>) -> Result<(u64, Vec<Value>)
 fn session_status(call: &Call, session: &Session) -> Value {
     let (_, model, window) = rows::model_of(&call.services, Some(session), &session.key);
     let remaining = window.map(|window| u64::from(window).saturating_sub(session.token_count));
-    let percent = window.filter(|window| *window > 0).map(|window| (session.token_count * 100 / u64::from(window)).min(999));
+    let percent =
+        window.filter(|window| *window > 0).map(|window| (session.token_count * 100 / u64::from(window)).min(999));
     let mut flags = Vec::new();
     if let Some(level) = session.settings.thinking {
         flags.push(format!("think:{}", level.as_str()));

@@ -26,7 +26,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use services::runs::NewRun;
 
-use crate::keys;
 use crate::link::{Joined, Link};
 
 /// What stands where only administrators see a path.

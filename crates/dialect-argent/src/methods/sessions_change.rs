@@ -17,7 +17,8 @@ use crate::rows::{self, Extras, SessionRow};
 #[derive(JsonSchema)]
 pub struct SessionsReset;
 
-pub const RESET_ERRORS: &[ErrorKind] = &[ErrorKind::NotFound(Noun::Agent), ErrorKind::Busy, ErrorKind::Conflict, ErrorKind::Unavailable];
+pub const RESET_ERRORS: &[ErrorKind] =
+    &[ErrorKind::NotFound(Noun::Agent), ErrorKind::Busy, ErrorKind::Conflict, ErrorKind::Unavailable];
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -122,11 +122,13 @@ pub async fn list(call: Call, params: ListParams) -> Result<Reply<ListOutput>, O
         agent,
         label: params.label.clone(),
         spawned_by,
-        updated_since: active_minutes.map(|minutes| now.plus_ms(-i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX))),
+        updated_since: active_minutes
+            .map(|minutes| now.plus_ms(-i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX))),
         ..SessionFilter::default()
     };
     // What the database cannot tell apart is looked at here.
-    let narrows = params.kinds.is_some() || params.surface.is_some() || params.channel.is_some() || params.search.is_some();
+    let narrows =
+        params.kinds.is_some() || params.surface.is_some() || params.channel.is_some() || params.search.is_some();
     let (page, total) = if narrows {
         let all = call.services.sessions.list(filter).await?.sessions;
         let matching: Vec<Session> = all.into_iter().filter(|session| matches(session, &params)).collect();
@@ -166,8 +168,14 @@ fn matches(session: &Session, params: &ListParams) -> bool {
     let channel = keys::channel(&session.key);
     let surface = session.key.rest().split(':').next();
     let is_kind = params.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted.word() == kind));
-    let is_surface = params.surface.as_deref().is_none_or(|wanted| surface.is_some_and(|surface| surface.eq_ignore_ascii_case(wanted)));
-    let is_channel = params.channel.as_deref().is_none_or(|wanted| channel.is_some_and(|channel| channel.eq_ignore_ascii_case(wanted)));
+    let is_surface = params
+        .surface
+        .as_deref()
+        .is_none_or(|wanted| surface.is_some_and(|surface| surface.eq_ignore_ascii_case(wanted)));
+    let is_channel = params
+        .channel
+        .as_deref()
+        .is_none_or(|wanted| channel.is_some_and(|channel| channel.eq_ignore_ascii_case(wanted)));
     is_kind && is_surface && is_channel && params.search.as_deref().is_none_or(|text| is_found(session, text))
 }
 

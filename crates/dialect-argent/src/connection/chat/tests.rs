@@ -90,6 +90,9 @@ fn a_question_is_shown_and_then_replaced() {
     script.text(0, "Hm.");
     let options = [String::from("left"), String::from("right")];
     let frame = script.views.question(&run(), "Hm.", "Which way?", &options, Timestamp::from_ms(6), script.now);
-    assert_eq!(told(Some(frame)), said("Hm.\n\nWhich way?\n- left\n- right", "Hm.\n\nWhich way?\n- left\n- right", true));
+    assert_eq!(
+        told(Some(frame)),
+        said("Hm.\n\nWhich way?\n- left\n- right", "Hm.\n\nWhich way?\n- left\n- right", true)
+    );
     assert_eq!(script.text(200, " Left"), said("Hm. Left", "Hm. Left", true));
 }

@@ -15,7 +15,13 @@ fn connect() -> Connect {
     Connect {
         min_protocol: 3,
         max_protocol: 4,
-        client: Client { id: "cli".into(), mode: "cli".into(), version: "1".into(), platform: "linux".into(), ..Client::default() },
+        client: Client {
+            id: "cli".into(),
+            mode: "cli".into(),
+            version: "1".into(),
+            platform: "linux".into(),
+            ..Client::default()
+        },
         role: "operator".into(),
         scopes: Some(vec!["operator.read".into(), "operator.write".into()]),
         wants_tools: false,
@@ -64,7 +70,10 @@ fn each_flaw_is_named_in_the_published_order() {
     let fails = |device: DeviceParams, is_local| verdict(&device, is_local).unwrap_err();
     assert_eq!(fails(DeviceParams { public_key: "xx".into(), ..good.clone() }, true), "device public key invalid");
     assert_eq!(fails(DeviceParams { id: "00".into(), ..good.clone() }, true), "device identity mismatch");
-    assert_eq!(fails(DeviceParams { signed_at: SIGNED_AT - 600_000, ..good.clone() }, true), "device signature expired");
+    assert_eq!(
+        fails(DeviceParams { signed_at: SIGNED_AT - 600_000, ..good.clone() }, true),
+        "device signature expired"
+    );
     assert_eq!(fails(device(None, V1), false), "device nonce required");
     assert_eq!(fails(device(Some("other"), V2), true), "device nonce mismatch");
     assert_eq!(fails(device(Some("n-7c1e"), V1), true), "device signature invalid");
