@@ -1,6 +1,5 @@
 //! Taking a message in: written down before anybody is told.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use model::{
@@ -75,24 +74,6 @@ impl Drop for StartGuard {
     fn drop(&mut self) {
         self.runs.mailboxes.release(&self.key, &self.id);
         self.runs.pump(&self.key);
-    }
-}
-
-/// Locks for ids that clients chose, spread by hash: a fixed number serves any number of ids.
-pub(crate) struct IdLocks([tokio::sync::Mutex<()>; 64]);
-
-impl Default for IdLocks {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| tokio::sync::Mutex::new(())))
-    }
-}
-
-impl IdLocks {
-    async fn lock(&self, id: &RunId) -> tokio::sync::MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % self.0.len() as u64).unwrap_or(0);
-        self.0[at].lock().await
     }
 }
 

@@ -9,6 +9,7 @@
 mod accept;
 mod ask;
 mod follow;
+mod id_locks;
 mod journal;
 mod live;
 mod mailbox;
@@ -67,7 +68,7 @@ pub struct Runs {
     limits: RwLock<Arc<Limits>>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) live: LiveRuns,
-    pub(crate) id_locks: accept::IdLocks,
+    pub(crate) id_locks: id_locks::IdLocks,
 }
 
 /// What asking a run to stop came to.
@@ -106,7 +107,7 @@ impl Runs {
             limits: RwLock::new(Arc::new(limits)),
             mailboxes: Mailboxes::default(),
             live: LiveRuns::default(),
-            id_locks: accept::IdLocks::default(),
+            id_locks: id_locks::IdLocks::default(),
         })
     }
 
