@@ -51,11 +51,8 @@ pub struct SqliteStore {
     running: Mutex<Option<Running>>,
 }
 
-/// What there is to end.
-struct Running {
-    writer: JoinHandle<Database>,
-    _owner: OwnerLock,
-}
+/// The thread that writes; it gives back what it held.
+type Running = JoinHandle<(Database, OwnerLock)>;
 
 impl SqliteStore {
     /// Opens or makes the database at `path` and brings its schema up to date.
@@ -74,11 +71,12 @@ impl SqliteStore {
             .name(String::from("store-write"))
             .spawn({
                 let (jobs, listener, batch_max) = (Arc::clone(&jobs), Arc::clone(&listener), options.batch_max.max(1));
-                move || writer::run(database, &jobs, &listener, batch_max)
+                // The lock lives as long as the thread, even when nobody waits for its end.
+                move || (writer::run(database, &jobs, &listener, batch_max), owner)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))?;
         let readers = Readers::new(path.clone(), &options);
-        Ok(Self { path, jobs, readers, listener, running: Mutex::new(Some(Running { writer, _owner: owner })) })
+        Ok(Self { path, jobs, readers, listener, running: Mutex::new(Some(writer)) })
     }
 
     /// Copies the database, as of one moment, to the new file `path`; writing goes on meanwhile.
@@ -153,7 +151,7 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 /// Waits for the threads, moves the log into the database file, and lets go of the lock last.
-fn end(running: Running, readers: Vec<JoinHandle<()>>) {
+fn end(writer: Running, readers: Vec<JoinHandle<()>>) {
     let me = std::thread::current().id();
     // The last owner may be a closure on one of our own threads, which cannot wait for itself.
     for reader in readers.into_iter().filter(|reader| reader.thread().id() != me) {
@@ -161,14 +159,16 @@ fn end(running: Running, readers: Vec<JoinHandle<()>>) {
             tracing::error!("a thread that read the database panicked");
         }
     }
-    if running.writer.thread().id() == me {
+    if writer.thread().id() == me {
         return;
     }
-    match running.writer.join() {
-        Ok(database) => {
+    match writer.join() {
+        Ok((database, owner)) => {
             if let Err(error) = database.row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
                 tracing::warn!(%error, "the log stays beside the database until the next start");
             }
+            drop(database);
+            drop(owner);
         }
         Err(_) => tracing::error!("the thread that writes the database panicked"),
     }

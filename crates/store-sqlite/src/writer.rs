@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
     }
 
     fn run(mut self, jobs: &mut VecDeque<WriteJob>) {
-        if let Err(error) = self.database.control("BEGIN IMMEDIATE") {
+        if let Err(error) = self.database.begin() {
             tracing::error!(%error, "a transaction could not be begun");
             jobs.drain(..).for_each(|job| refuse(job, again(&error)));
             return;

@@ -184,3 +184,37 @@ async fn the_last_owner_may_be_a_unit_of_work() {
         }
     }
 }
+
+/// `mount -t tmpfs -o size=4m none DIR`, then `PATCHBAY_SMALL_DISK=DIR cargo nextest run -p store-sqlite --run-ignored all small_disk`.
+#[tokio::test]
+#[ignore = "needs a file system of a few MiB"]
+async fn a_small_disk_that_is_full_is_told_and_written_again_once_there_is_room() {
+    let place = std::env::var_os("PATCHBAY_SMALL_DISK").expect("PATCHBAY_SMALL_DISK names a small file system");
+    let folder = tempfile::tempdir_in(place).expect("folder");
+    let ballast = folder.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 1 << 20]).expect("writes");
+    let store = open(&folder);
+    let mut kept = 0;
+    let refused = loop {
+        let document = Document { body: json!("x".repeat(100_000)), ..document(&format!("{kept:05}")) };
+        match store.write(move |tx| tx.documents_mut().put("test", &document)).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(kept > 0 && matches!(refused, StoreError::NotWritable(_)), "{kept}: {refused:?}");
+    for _ in 0..5 {
+        let big = Document { body: json!("x".repeat(200_000)), ..document("big") };
+        store
+            .write(move |tx| tx.documents_mut().put("test", &big))
+            .await
+            .map_err(|error: StoreError| error)
+            .expect_err("still full");
+    }
+    assert_eq!(ids(&store).await.len(), kept);
+    std::fs::remove_file(ballast).expect("removes");
+    put(&store, "room").await.expect("writes again");
+    assert_eq!(ids(&store).await.len(), kept + 1);
+    drop(store);
+    assert_eq!(ids(&open(&folder)).await.len(), kept + 1);
+}

@@ -26,6 +26,13 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(place).expect("a folder")
 }
 
+/// Memory of this process in RAM; 0 where the system does not tell.
+fn resident_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 /// Processor time of this process so far, in ticks of 10 ms; 0 where the system does not tell.
 fn ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -89,9 +96,15 @@ async fn speed_of_commits() {
         .collect();
     println!("fdatasync of 32 KiB: p50 {:?}, p99 {:?}", part(&mut syncs, 0.5), part(&mut syncs, 0.99));
 
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), resident_kib());
     let store = open(&place);
     println!("open a new file: {:?}", start.elapsed());
+    for number in 0..100 {
+        write(&store, move |tx| turn(tx, 0, number)).await;
+        read(&store, |snapshot| snapshot.messages().page(&session("agent:main:s0", 1).id, &MessagePage::default()))
+            .await;
+    }
+    println!("resident memory of an open store that was used a little: {} KiB", resident_kib() - before);
     for tasks in [1_u64, 32, 64] {
         write(&store, move |tx| {
             (0..tasks).try_for_each(|task| {
