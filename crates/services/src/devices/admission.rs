@@ -24,6 +24,7 @@ pub enum WaitReason {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each connect and taken apart at once")]
 pub enum Admission {
     Admitted(DeviceGrant),
     /// An operator has to answer first.
