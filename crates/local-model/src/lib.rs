@@ -1,7 +1,8 @@
 //! The embedded default chat model and embedder: weights on disk, an engine in pure Rust, a provider.
 //!
 //! It exists so that a fresh installation answers without a key and finds its memories by meaning. It knows
-//! nothing of sessions, runs or wires. Read [`LocalProvider`] first, then [`install`], [`generate`] and [`grammar`].
+//! nothing of sessions, runs or wires. Read [`LocalProvider`] first, then [`install`](mod@install);
+//! inside, `generate` writes one answer and `grammar` keeps it to a schema.
 //!
 //! A call of [`priority::reserve_cores`] at the very start of `main` leaves a core to the gateway.
 
@@ -13,7 +14,7 @@ mod embed_service;
 mod embedder;
 mod error;
 mod generate;
-pub mod grammar;
+mod grammar;
 pub mod install;
 mod llama;
 pub mod manifest;

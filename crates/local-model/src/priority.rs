@@ -66,3 +66,40 @@ pub fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, ThreadPool
         .start_handler(|_| lower_priority())
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_left_free_and_there_is_always_a_thread() {
+        assert_eq!(threads_for(3), 3);
+        let cores = available_parallelism().unwrap().get();
+        assert_eq!(threads_for(0), if cores > 1 { cores - 1 } else { 1 });
+    }
+
+    #[test]
+    fn the_environment_is_left_alone_once_there_are_threads() {
+        let before = std::env::var_os(ENGINE_VARIABLES[0]);
+        std::thread::scope(|scope| {
+            let (release, hold) = std::sync::mpsc::sync_channel::<()>(0);
+            scope.spawn(move || hold.recv());
+            assert!(!reserve_cores(7));
+            drop(release);
+        });
+        assert_eq!(std::env::var_os(ENGINE_VARIABLES[0]), before);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_of_a_pool_have_low_priority_and_a_name() {
+        let pool = pool("polite", 2).unwrap();
+        let (name, niceness) = pool.install(|| {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            // The fields behind the name in brackets; the nineteenth of all is the niceness.
+            let niceness: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap();
+            (std::thread::current().name().unwrap().to_owned(), niceness)
+        });
+        assert!(name.starts_with("polite-") && niceness >= NICENESS, "{name} at {niceness}");
+    }
+}

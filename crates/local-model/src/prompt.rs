@@ -18,6 +18,9 @@ pub const SYSTEM_TEXT: &str = "You answer questions with short and correct facts
 const RESULT_CHARS_MAX: usize = 1200;
 /// Tools named in the line about them.
 const TOOLS_NAMED_MAX: usize = 12;
+/// Old turns go in groups, so that most prompts of a long conversation begin as the one before and the model
+/// need not read everything anew for each.
+const TURNS_DROPPED_AT_ONCE: usize = 8;
 /// A token stands for no more than this many bytes on average; older text is not even looked at.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
@@ -40,7 +43,7 @@ impl Reader<'_> {
             return Err(EngineError::Request("there is no message to answer".into()));
         }
         let (older, turn) = messages.split_at(newest);
-        let turns = self.recent_turns(older, max);
+        let (unread, turns) = self.recent_turns(older, max);
         let (question, exchanges) = turn.split_at(1);
         let exchanges = split_before(exchanges, |message| message.role == Role::Assistant);
 
@@ -57,6 +60,9 @@ impl Reader<'_> {
         while low < high {
             let middle = usize::midpoint(low, high);
             if attempt(middle)?.len() <= max { high = middle } else { low = middle + 1 }
+        }
+        if low > 0 && low < turns.len() {
+            low = ((unread + low).next_multiple_of(TURNS_DROPPED_AT_ONCE) - unread).min(turns.len());
         }
         let tokens = attempt(low)?;
         if tokens.len() > max {
@@ -90,21 +96,22 @@ impl Reader<'_> {
     }
 
     /// The older conversation in turns, each from a user's message to before the next; what certainly
-    /// cannot fit is left out before anything is tokenised.
-    fn recent_turns<'m>(&self, older: &[&'m NewMessage], max: usize) -> Vec<Vec<&'m NewMessage>> {
+    /// cannot fit is left out before anything is tokenised. Also gives how many turns that was.
+    fn recent_turns<'m>(&self, older: &[&'m NewMessage], max: usize) -> (usize, Vec<Vec<&'m NewMessage>>) {
         let mut turns = split_before(older, |message| message.role == Role::User);
         let mut bytes = 0;
         let fitting = turns.iter().rev().take_while(|turn| {
             bytes += turn.iter().map(|message| message.content.text().len()).sum::<usize>();
             bytes <= max * BYTES_PER_TOKEN_MAX
         });
-        let fitting = fitting.count();
-        turns.drain(..turns.len() - fitting);
+        let mut unread = turns.len() - fitting.count();
+        turns.drain(..unread);
         // A conversation cut in the middle of a turn by somebody else: begin with a question.
         if turns.first().is_some_and(|turn| turn[0].role != Role::User) {
             turns.remove(0);
+            unread += 1;
         }
-        turns
+        (unread, turns)
     }
 
     fn tokens(&self, system: &str, messages: &[&NewMessage]) -> Result<Vec<u32>, EngineError> {

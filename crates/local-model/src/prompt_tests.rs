@@ -93,7 +93,7 @@ fn the_oldest_turns_go_first_and_whole() {
     }
     assert!(text.contains("{\"name\": \"look\", \"arguments\": {\"at\":1}}"));
     // More room never keeps less.
-    let more = fixture.compose(&said(messages), 1500, true).unwrap();
+    let more = fixture.compose(&said(messages), 2400, true).unwrap();
     assert!((0..20).filter(|index| more.contains(&format!("question {index} "))).count() > kept.len());
 }
 
@@ -138,4 +138,20 @@ fn long_results_are_cut_pictures_are_named_and_control_texts_are_disarmed() {
     let result = |chars: usize| text.contains(&format!("Result of read: {}", "w".repeat(chars)));
     assert!(result(RESULT_CHARS_MAX) && !result(RESULT_CHARS_MAX + 1));
     assert!(text.contains("\"arguments\": {}"));
+}
+
+#[test]
+fn most_prompts_of_a_long_conversation_begin_as_the_one_before() {
+    let fixture = Fixture::new();
+    let mut messages = Vec::new();
+    let mut firsts = Vec::new();
+    for index in 0..48 {
+        messages.push(NewMessage::user(format!("question {index}. {}", "x".repeat(30))));
+        let text = fixture.compose(&said(messages.clone()), 1200, true).unwrap();
+        firsts.push((0..48).find(|kept| text.contains(&format!("question {kept}."))).unwrap());
+        messages.push(NewMessage::assistant("fine"));
+    }
+    assert!(firsts.is_sorted());
+    firsts.dedup();
+    assert!(firsts.len() > 2 && firsts.iter().all(|first| first % TURNS_DROPPED_AT_ONCE == 0), "{firsts:?}");
 }

@@ -28,12 +28,9 @@ pub struct TokenOrder {
 pub struct TokenMask(Vec<u64>);
 
 impl TokenMask {
+    #[cfg(test)]
     pub fn allows(&self, id: u32) -> bool {
         self.0.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
     }
 
     /// The allowed ids, rising.
@@ -101,10 +98,6 @@ pub struct Masker {
 impl Masker {
     pub fn new(grammar: Arc<Grammar>, order: Arc<TokenOrder>) -> Self {
         Self { grammar, order, kept: HashMap::new() }
-    }
-
-    pub fn grammar(&self) -> &Grammar {
-        &self.grammar
     }
 
     /// Tokens all of whose bytes may follow `state`.

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
-use super::Progress;
+use super::progress::Progress;
 
 /// Goes on after so many cuts in a row that brought no byte.
 const FRUITLESS_MAX: u32 = 2;

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{InstallError, Progress, blocking, disk, lock, place, staging, wheel};
+use super::error::InstallError;
+use super::folder::{blocking, disk, lock, place, staging};
+use super::progress::Progress;
+use super::wheel;
 use crate::catalogue::{CHAT_FILE, CatalogueEntry, DEFAULT, DEFAULT_EMBEDDER, EMBEDDER_FILES, ModelKind};
 use crate::manifest::{Installed, Manifest, sha256_of};
 

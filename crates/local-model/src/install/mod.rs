@@ -4,13 +4,21 @@
 //! download that was cut goes on where it stopped. Nothing that is downloaded is ever executed.
 
 mod download;
+mod error;
+mod folder;
 mod import;
+mod progress;
 mod wheel;
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use error::InstallError;
+pub use progress::{Progress, Silent};
+
+use folder::{blocking, disk, lock, place, staging};
 
 use crate::catalogue::{CHAT_FILE, CatalogueEntry, ModelKind, Source, SourceFile, catalogue, resolve};
 use crate::chat_model;
@@ -22,49 +30,6 @@ use crate::repack::{repack, wants_repack};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Silence inside a download.
 const READ_LIMIT: Duration = Duration::from_secs(30);
-
-/// Told how an installation goes on; a command line draws a bar from it. Called from one task at a time.
-pub trait Progress: Send + Sync {
-    /// A step of `total` bytes begins; without a total its length is unknown.
-    fn begin(&self, what: &str, total: Option<u64>);
-    /// So many further bytes of the step are done.
-    fn advance(&self, bytes: u64);
-    /// Something worth a line: a source is passed over, a model is there already.
-    fn message(&self, text: &str);
-    /// The step is over, well or not.
-    fn finish(&self);
-}
-
-/// Tells nobody.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn begin(&self, _what: &str, _total: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn message(&self, _text: &str) {}
-    fn finish(&self) {}
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    #[error("no model is called `{name}`; there are {known}")]
-    Unknown { name: String, known: String },
-    #[error("`{name}` could not be had: {reasons}")]
-    NoSource { name: String, reasons: String },
-    #[error("`{name}` is being installed by another process")]
-    Busy { name: String },
-    #[error("`{name}` is not installed")]
-    NotInstalled { name: String },
-    #[error("`{path}` cannot be imported: {reason}", path = path.display())]
-    Import { path: PathBuf, reason: String },
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("`{path}`: {source}", path = path.display())]
-    Disk { path: PathBuf, source: io::Error },
-    #[error("the HTTP client cannot be made: {0}")]
-    Client(#[from] reqwest::Error),
-}
 
 /// Installs the model, or both models of `default`, from the built-in catalogue. What is there and intact
 /// is left alone.
@@ -227,89 +192,6 @@ impl Installer {
     }
 }
 
-/// Makes the finished folder out of the staged files and renames it into place.
-pub(crate) async fn place(
-    models_dir: &Path,
-    staging: &Path,
-    mut manifest: Manifest,
-    progress: &dyn Progress,
-) -> Result<Installed, InstallError> {
-    progress.begin(&format!("prepare {}", manifest.name), None);
-    let (staging, folder) = (staging.to_owned(), models_dir.join(&manifest.name));
-    let placed = blocking(move || {
-        let ready = staging.join("ready");
-        fresh_folder(&ready)?;
-        let names: &[&str] = match manifest.kind {
-            ModelKind::Chat => &[CHAT_FILE],
-            ModelKind::Embedder => &crate::catalogue::EMBEDDER_FILES,
-        };
-        for name in names {
-            prepare(manifest.kind, &staging.join(name), &ready.join(name))?;
-            let path = ready.join(name);
-            let bytes = std::fs::metadata(&path).map_err(disk(&path))?.len();
-            let sha256 = sha256_of(&path).map_err(disk(&path))?;
-            manifest.files.push(InstalledFile { name: (*name).to_owned(), bytes, sha256 });
-        }
-        manifest::write(&ready, &manifest).map_err(disk(&ready))?;
-        swap(&ready, &folder, &staging)?;
-        Ok(Installed { folder, manifest })
-    })
-    .await;
-    progress.finish();
-    placed
-}
-
-/// One staged file into the finished folder: a chat model is checked, and re-packed when that makes it faster.
-fn prepare(kind: ModelKind, from: &Path, to: &Path) -> Result<(), InstallError> {
-    if kind == ModelKind::Chat && wants_repack(from)? {
-        repack(from, to)?;
-    } else {
-        std::fs::rename(from, to).map_err(disk(from))?;
-    }
-    if kind == ModelKind::Chat {
-        chat_model::inspect(to)?;
-    }
-    File::open(to).and_then(|file| file.sync_all()).map_err(disk(to))
-}
-
-/// Renames `ready` to `folder`; an older folder is moved away first and deleted with the staging folder.
-fn swap(ready: &Path, folder: &Path, staging: &Path) -> Result<(), InstallError> {
-    let old = staging.join("old");
-    if folder.exists() {
-        fresh_folder(&old)?;
-        std::fs::rename(folder, old.join("model")).map_err(disk(folder))?;
-    }
-    std::fs::rename(ready, folder).map_err(disk(folder))?;
-    std::fs::remove_dir_all(staging).map_err(disk(staging))
-}
-
-fn fresh_folder(path: &Path) -> Result<(), InstallError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk(path)(error)),
-        _ => {}
-    }
-    std::fs::create_dir_all(path).map_err(disk(path))
-}
-
-pub(crate) fn staging(models_dir: &Path, name: &str) -> Result<PathBuf, InstallError> {
-    let path = models_dir.join(STAGING_FOLDER).join(name);
-    std::fs::create_dir_all(&path).map_err(disk(&path))?;
-    Ok(path)
-}
-
-/// Held for as long as a model's folder is worked on, over all processes.
-pub(crate) fn lock(models_dir: &Path, name: &str) -> Result<File, InstallError> {
-    let folder = models_dir.join(STAGING_FOLDER);
-    std::fs::create_dir_all(&folder).map_err(disk(&folder))?;
-    let path = folder.join(format!("{name}.lock"));
-    let file = File::create(&path).map_err(disk(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(InstallError::Busy { name: name.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(disk(&path)(error)),
-    }
-}
-
 async fn matches(file: &SourceFile, path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.len() == file.bytes) && check(file, path).await.is_ok()
 }
@@ -323,18 +205,6 @@ async fn check(file: &SourceFile, path: &Path) -> Result<(), String> {
     }
     let _ = std::fs::remove_file(path);
     Err(format!("`{}` has the checksum {found}, not {}", file.at, file.sha256))
-}
-
-pub(crate) fn disk(path: &Path) -> impl Fn(io::Error) -> InstallError + use<> {
-    let path = path.to_owned();
-    move |source| InstallError::Disk { path: path.clone(), source }
-}
-
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 #[cfg(test)]
