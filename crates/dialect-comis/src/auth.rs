@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, HOST,
-    ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    HOST, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -32,10 +32,6 @@ pub(crate) async fn cross_origin(State(comis): State<Arc<Comis>>, request: Reque
     let is_api = request.uri().path().starts_with("/api/");
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).await;
-    if response.status() == StatusCode::NOT_FOUND {
-        // A wrong method is an unknown path here; the router would name the right ones.
-        response.headers_mut().remove(ALLOW);
-    }
     let settings = comis.settings();
     if is_api && !settings.cors_origins.is_empty() {
         allow_origin(response.headers_mut(), origin, &settings.cors_origins);
@@ -83,7 +79,11 @@ pub(crate) async fn guard(State(comis): State<Arc<Comis>>, mut request: Request,
 fn authorized(asker: Option<&Asker>) -> Result<Caller, Response> {
     let caller = asker.and_then(|asker| asker.caller.clone());
     let caller = caller.ok_or_else(|| refusal(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
-    if caller.may(Grant::Rpc) { Ok(caller) } else { Err(refusal(StatusCode::FORBIDDEN, "Forbidden: insufficient scope")) }
+    if caller.may(Grant::Rpc) {
+        Ok(caller)
+    } else {
+        Err(refusal(StatusCode::FORBIDDEN, "Forbidden: insufficient scope"))
+    }
 }
 
 fn preflight() -> Response {

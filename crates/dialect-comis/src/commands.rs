@@ -15,7 +15,12 @@ pub(crate) enum Spoken {
 }
 
 /// Reads a message. What is no command that this gateway has goes to the model as it is.
-pub(crate) async fn interpret(services: &Services, caller: &Caller, session: &SessionKey, message: &str) -> Result<Spoken, OpError> {
+pub(crate) async fn interpret(
+    services: &Services,
+    caller: &Caller,
+    session: &SessionKey,
+    message: &str,
+) -> Result<Spoken, OpError> {
     let turn = |text: &str, thinking| Spoken::Turn { text: text.to_owned(), thinking };
     let Some(line) = message.trim().strip_prefix('/') else { return Ok(turn(message, None)) };
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

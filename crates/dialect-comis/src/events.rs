@@ -82,11 +82,20 @@ fn project(envelope: &Envelope, view: &View<'_>) -> Told {
             });
             vec![("message:received", json!({ "message": message, "sessionKey": ComisKey::of(&run.session_key) }))]
         }
-        Event::RunDelta { run, so_far, .. } if is_streamed(run) => {
-            view.streaming.grown(&run.run_id, at, so_far).map(|growth| streaming(run, &growth, false, view)).into_iter().collect()
-        }
-        Event::ToolStarted { run, .. } | Event::ToolEnded { run, .. } | Event::InputRequested { run, .. } if is_streamed(run) => {
-            view.streaming.paused(&run.run_id, at).map(|growth| streaming(run, &growth, false, view)).into_iter().collect()
+        Event::RunDelta { run, so_far, .. } if is_streamed(run) => view
+            .streaming
+            .grown(&run.run_id, at, so_far)
+            .map(|growth| streaming(run, &growth, false, view))
+            .into_iter()
+            .collect(),
+        Event::ToolStarted { run, .. } | Event::ToolEnded { run, .. } | Event::InputRequested { run, .. }
+            if is_streamed(run) =>
+        {
+            view.streaming
+                .paused(&run.run_id, at)
+                .map(|growth| streaming(run, &growth, false, view))
+                .into_iter()
+                .collect()
         }
         Event::RunEnded { run, outcome, response, .. } if is_told(run) => ended(run, outcome, response, at, view),
         Event::ConfigChanged { changed_keys, source } => {
@@ -152,7 +161,10 @@ fn ended(run: &RunRef, outcome: &RunOutcome, response: &str, at: Timestamp, view
         }
         RunOutcome::Failed { kind, message } => {
             let error = json!({ "name": kind, "message": message });
-            told.push(("system:error", json!({ "error": error, "source": "agent", "message": message, "timestamp": at, "runId": run.run_id })));
+            told.push((
+                "system:error",
+                json!({ "error": error, "source": "agent", "message": message, "timestamp": at, "runId": run.run_id }),
+            ));
         }
         RunOutcome::Completed { .. } | RunOutcome::Cancelled { .. } => {}
     }

@@ -139,7 +139,11 @@ impl Feed {
     fn tell(&self, delivery: Delivery) -> Bytes {
         match delivery {
             Delivery::Event(envelope) => {
-                let view = View { streaming: &self.comis.streaming, default_agent: &self.default_agent, content: self.comis.settings().events.content };
+                let view = View {
+                    streaming: &self.comis.streaming,
+                    default_agent: &self.default_agent,
+                    content: self.comis.settings().events.content,
+                };
                 block(&envelope, &view)
             }
             Delivery::Dropped(count) => format!(": {count} events that are not kept were dropped\n\n").into(),

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get};
+use axum::routing::any;
 use dialect::MethodTable;
 use dialect::http::{Gate, HttpRules, limit};
 use model::{AgentId, OpError};
@@ -35,7 +35,8 @@ use services::Services;
 
 pub use errors::{ErrorBody, not_found};
 pub use settings::{
-    ComisSettings, EventContent, Events, MessageRateLimit, OpenAi, Problem, RateLimit, SECRET_CHARS_MIN, Token, UnknownModel, Web,
+    ComisSettings, EventContent, Events, MessageRateLimit, OpenAi, Problem, RateLimit, SECRET_CHARS_MIN, Token,
+    UnknownModel, Web,
 };
 pub use ws::upgrade;
 
@@ -86,21 +87,19 @@ impl Comis {
 
     /// `/api/*` and `/rpc`, limited and guarded; has no fallback of its own.
     pub fn routes(self: &Arc<Self>) -> Router {
-        let router = http::routes().into_router();
-        let router = router.route("/api/", any(unknown)).route("/api/{*rest}", any(unknown));
-        self.guarded(router)
+        let router = routed(http::routes());
+        self.guarded(router.route("/api/", any(unknown)).route("/api/{*rest}", any(unknown)))
     }
 
     /// `/health` in Comis's words and the socket on `/ws`: what a listener of this dialect has besides.
     pub fn listener_routes(self: &Arc<Self>) -> Router {
         let mut table = dialect::contract_http::RouteTable::default();
         http::health::add(&mut table);
-        self.guarded(table.into_router().route("/ws", get(ws::on_path)))
+        self.guarded(routed(table).route("/ws", any(unknown).get(ws::on_path)))
     }
 
     fn guarded(self: &Arc<Self>, router: Router<Arc<Self>>) -> Router {
         router
-            .method_not_allowed_fallback(unknown)
             .layer(from_fn_with_state(Arc::clone(self), auth::guard))
             .layer(from_fn_with_state(Arc::clone(&self.gate), limit))
             .layer(from_fn_with_state(Arc::clone(self), auth::cross_origin))
@@ -133,7 +132,9 @@ impl Comis {
 
 /// The agent of that name, or the default one. `Err` is worded for the caller.
 pub(crate) fn agent(services: &Services, named: Option<&str>) -> Result<AgentId, String> {
-    let Some(name) = named.filter(|name| !name.is_empty()) else { return Ok(services.agents.default_agent().id.clone()) };
+    let Some(name) = named.filter(|name| !name.is_empty()) else {
+        return Ok(services.agents.default_agent().id.clone());
+    };
     let known = AgentId::parse(name).ok().map(|id| services.agents.require(&id).map(|agent| agent.id.clone()));
     match known {
         Some(Ok(id)) => Ok(id),
@@ -147,6 +148,14 @@ pub fn paths(generator: &mut schemars::SchemaGenerator) -> serde_json::Value {
     let mut table = http::routes();
     http::health::add(&mut table);
     table.paths(generator)
+}
+
+/// A wrong method is an unknown path here, without a word on which methods are right.
+fn routed(table: http::Routes) -> Router<Arc<Comis>> {
+    table
+        .into_paths()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, any(unknown).merge(methods)))
 }
 
 async fn unknown() -> axum::response::Response {

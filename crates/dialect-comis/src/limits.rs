@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn finished_streams_are_remembered_for_a_minute() {
         let ended = EndedStreams::default();
-        let request = |message: &str| StreamRequest { caller: "t".into(), message: message.into(), agent: String::new() };
+        let request =
+            |message: &str| StreamRequest { caller: "t".into(), message: message.into(), agent: String::new() };
         ended.remember(at(0), request("hello"));
         assert!(ended.contains(at(59_999), &request("hello")));
         assert!(!ended.contains(at(1), &request("other")));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dialect::depth::is_too_deep;
 use dialect::http::{Caller, Grant};
-use futures_util::future::{BoxFuture, join_all, ready};
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all, ready};
 use model::Scope;
 use ops::Call;
 use serde::Deserialize;
@@ -85,7 +85,9 @@ pub(crate) fn plan(comis: &Arc<Comis>, caller: &Caller, text: &str, room: usize)
             Err(refused) => Plan::Answer(refused),
         };
     }
-    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else { return refuse(PARSE_ERROR, "Parse error") };
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        return refuse(PARSE_ERROR, "Parse error");
+    };
     let max = comis.settings().max_batch_size;
     if items.len() > max {
         return refuse(INVALID_REQUEST, &format!("Batch size {} exceeds maximum of {max}", items.len()));
@@ -141,7 +143,8 @@ fn read(value: &RawValue) -> Result<Request, Vec<u8>> {
     }
     let Ok(raw) = serde_json::from_str::<Raw<'_>>(value.get()) else { return Err(invalid("null")) };
     let id = raw.id.map(RawValue::get);
-    let is_id_legal = id.is_none_or(|id| id == "null" || id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()));
+    let is_id_legal =
+        id.is_none_or(|id| id == "null" || id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()));
     let echoed = id.filter(|_| is_id_legal).unwrap_or("null");
     let is_version_2 = raw.jsonrpc.is_some_and(|version| version.get() == "\"2.0\"");
     let method = raw.method.and_then(|method| serde_json::from_str::<String>(method.get()).ok());
@@ -159,7 +162,8 @@ fn read(value: &RawValue) -> Result<Request, Vec<u8>> {
 fn dispatch(comis: &Arc<Comis>, caller: &Caller, request: Request) -> BoxFuture<'static, Outcome> {
     let Request { id, method, params } = request;
     let settled = |frame: Option<Vec<u8>>| Outcome { frame, settled: 1, ..Outcome::default() };
-    let refuse = |code, words: &str, data| ready(settled(id.as_deref().map(|id| rpc_error(code, words, data, id)))).boxed();
+    let refuse =
+        |code, words: &str, data| ready(settled(id.as_deref().map(|id| rpc_error(code, words, data, id)))).boxed();
     let Some(found) = comis.table().get(&method) else { return refuse(METHOD_NOT_FOUND, "Method not found", None) };
     let required = required(found.scope);
     if !caller.may(required) {
@@ -225,7 +229,9 @@ mod tests {
 
     #[test]
     fn lists_of_parameters_name_none() {
-        let params = |params: &str| read_text(&format!(r#"{{"jsonrpc":"2.0","method":"m","params":{params}}}"#)).map(|read| read.2);
+        let params = |params: &str| {
+            read_text(&format!(r#"{{"jsonrpc":"2.0","method":"m","params":{params}}}"#)).map(|read| read.2)
+        };
         assert_eq!(params(r#"{"a":1}"#), Ok(Some(r#"{"a":1}"#.into())));
         assert_eq!(params("[1]"), Ok(None));
         assert!(params("1").is_err());

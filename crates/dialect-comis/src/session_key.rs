@@ -217,7 +217,8 @@ mod tests {
     use super::*;
 
     fn canonical_of(text: &str) -> String {
-        Target::parse(text, &AgentId::main()).map_or_else(|error| error.reason.to_owned(), |target| target.session.to_string())
+        Target::parse(text, &AgentId::main())
+            .map_or_else(|error| error.reason.to_owned(), |target| target.session.to_string())
     }
 
     #[test]
@@ -255,7 +256,8 @@ mod tests {
         let object = |key: &str| serde_json::to_value(ComisKey::of(&SessionKey::parse(key).unwrap())).unwrap();
         let expected = serde_json::json!({ "tenantId": "default", "userId": "rpc-client", "channelId": "gateway", "agentId": "main" });
         assert_eq!(object("agent:main:main"), expected);
-        let expected = serde_json::json!({ "tenantId": "t", "userId": "u", "channelId": "c:d", "peerId": "p", "agentId": "work" });
+        let expected =
+            serde_json::json!({ "tenantId": "t", "userId": "u", "channelId": "c:d", "peerId": "p", "agentId": "work" });
         assert_eq!(object("agent:work:comis:t:u:c:d:peer:p"), expected);
         assert_eq!(object("agent:main:telegram:dm:7")["channelId"], "agent:main:telegram:dm:7");
     }

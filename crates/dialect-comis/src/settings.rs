@@ -208,7 +208,10 @@ impl ComisSettings {
                 problem(key("scopes"), String::from("a scope must not be empty"));
             }
             if token.scopes.len() > 1 && token.scopes.iter().any(|scope| scope == Grant::McpClient.word()) {
-                problem(key("scopes"), String::from("[scope_disjointness] `mcp-client` must be the only scope of its token"));
+                problem(
+                    key("scopes"),
+                    String::from("[scope_disjointness] `mcp-client` must be the only scope of its token"),
+                );
             }
         }
         problems
@@ -216,7 +219,10 @@ impl ComisSettings {
 
     /// The tokens as the gateway keeps them, and the names of the variables that are missing for
     /// tokens without a secret: nobody can use those.
-    pub fn configured_tokens(&self, environment: impl Fn(&str) -> Option<String>) -> (Vec<ConfiguredToken>, Vec<String>) {
+    pub fn configured_tokens(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> (Vec<ConfiguredToken>, Vec<String>) {
         let (mut tokens, mut missing) = (Vec::new(), Vec::new());
         for token in &self.tokens {
             let variable = format!("GATEWAY_TOKEN_{}", token.id.to_uppercase().replace('-', "_"));
@@ -287,7 +293,17 @@ mod tests {
         .unwrap();
         let problems = settings.problems();
         let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
-        assert_eq!(keys, ["max_batch_size", "tokens[0].secret", "tokens[1].id", "tokens[1].scopes", "tokens[2].id", "tokens[2].scopes"]);
+        assert_eq!(
+            keys,
+            [
+                "max_batch_size",
+                "tokens[0].secret",
+                "tokens[1].id",
+                "tokens[1].scopes",
+                "tokens[2].id",
+                "tokens[2].scopes"
+            ]
+        );
         assert!(problems[3].message.contains("[scope_disjointness]"));
         assert!(problems.iter().all(|problem| !problem.message.contains("short")));
     }
@@ -298,7 +314,8 @@ mod tests {
             "tokens": [{ "id": "ci-bot", "scopes": ["rpc", "admin"] }, { "id": "gone", "scopes": ["rpc"] }],
         }))
         .unwrap();
-        let (tokens, missing) = settings.configured_tokens(|name| (name == "GATEWAY_TOKEN_CI_BOT").then(|| "s".repeat(40)));
+        let (tokens, missing) =
+            settings.configured_tokens(|name| (name == "GATEWAY_TOKEN_CI_BOT").then(|| "s".repeat(40)));
         assert_eq!(missing, ["GATEWAY_TOKEN_GONE"]);
         assert_eq!(tokens.len(), 1);
         assert_eq!((tokens[0].id.as_str(), tokens[0].scopes.to_text().as_str()), ("ci-bot", "read,write,admin"));

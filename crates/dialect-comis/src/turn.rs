@@ -65,7 +65,13 @@ impl Turn {
         if let Some(start) = accepted.start {
             start.start();
         }
-        Ok(Self { services: Arc::clone(services), id, follower, stopping: services.lifecycle.stopping().clone(), seen: 0 })
+        Ok(Self {
+            services: Arc::clone(services),
+            id,
+            follower,
+            stopping: services.lifecycle.stopping().clone(),
+            seen: 0,
+        })
     }
 
     /// The next thing to tell; not to be called again after `Ended`. Cancel safe.
@@ -144,7 +150,9 @@ impl Turn {
     fn ended(&self, run: Run) -> Ended {
         let finish = match (run.state, &run.error) {
             (RunState::Completed, _) => Ok(run.end_reason.map_or("stop", finish_reason)),
-            (RunState::Failed, Some(error)) => self.failure(error.kind.word(), &error.message, run.usage, run.iterations),
+            (RunState::Failed, Some(error)) => {
+                self.failure(error.kind.word(), &error.message, run.usage, run.iterations)
+            }
             (RunState::Failed, None) => Err(String::from("the turn failed")),
             _ => Ok("error"),
         };

@@ -42,7 +42,11 @@ pub async fn upgrade(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, qu
     }
     let caller = comis.gate().authenticate(&peer.headers, query_token.as_deref());
     let frame_max = FRAME_BYTES_MAX.max(settings.ws_max_message_bytes.saturating_mul(3));
-    let ws = ws.read_buffer_size(BUFFER_BYTES).write_buffer_size(BUFFER_BYTES).max_message_size(frame_max).max_frame_size(frame_max);
+    let ws = ws
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_message_size(frame_max)
+        .max_frame_size(frame_max);
     ws.on_upgrade(move |socket| async move {
         match caller {
             None => refuse(socket, UNAUTHORIZED, "Unauthorized").await,

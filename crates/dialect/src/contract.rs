@@ -7,8 +7,16 @@ use serde_json::{Map, Value, json};
 use crate::table::{Method, MethodTable};
 
 /// An OpenRPC document of a table of methods. `code` maps an error kind to the dialect's own code.
-pub fn openrpc(title: &str, version: &str, description: &str, table: &MethodTable, code: impl Fn(ErrorKind) -> Value) -> Value {
-    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into()).into_generator();
+pub fn openrpc(
+    title: &str,
+    version: &str,
+    description: &str,
+    table: &MethodTable,
+    code: impl Fn(ErrorKind) -> Value,
+) -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
     let methods: Vec<Value> = table
         .iter()
         .map(|method| {

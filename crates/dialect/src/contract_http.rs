@@ -118,7 +118,8 @@ impl Route {
         }
         if let Some(request) = self.request {
             let schema = request(generator);
-            operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+            operation["requestBody"] =
+                json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         }
         operation
     }
@@ -138,7 +139,8 @@ impl Route {
             .collect();
         let Some(query) = self.query else { return parameters };
         let schema = resolve(query(generator).into(), generator.definitions());
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
             let is_required = required.contains(&name.as_str());
             parameters.push(json!({ "name": name, "in": "query", "required": is_required, "schema": schema }));
@@ -151,7 +153,8 @@ impl Route {
         for answer in &self.answers {
             let mut response = json!({ "description": answer.words });
             if !answer.content_type.is_empty() {
-                let schema = answer.schema.map_or_else(|| json!({ "type": "string" }), |schema| schema(generator).into());
+                let schema =
+                    answer.schema.map_or_else(|| json!({ "type": "string" }), |schema| schema(generator).into());
                 response["content"] = json!({ answer.content_type: { "schema": schema } });
             }
             // Several reasons for one status share its entry.
@@ -188,8 +191,14 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     /// # Panics
     /// When the method of the path, or the id, is taken: a wiring bug that every test shows.
     pub fn add(&mut self, route: Route, handler: MethodRouter<S>) {
-        let is_taken = |known: &Route| (known.path == route.path && known.method == route.method) || known.id == route.id;
-        assert!(!self.routes.iter().any(|(known, _)| is_taken(known)), "route {} {} is bound twice", route.method, route.path);
+        let is_taken =
+            |known: &Route| (known.path == route.path && known.method == route.method) || known.id == route.id;
+        assert!(
+            !self.routes.iter().any(|(known, _)| is_taken(known)),
+            "route {} {} is bound twice",
+            route.method,
+            route.path
+        );
         self.routes.push((route, handler));
     }
 
@@ -200,7 +209,22 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
 
     /// A router of all routes.
     pub fn into_router(self) -> Router<S> {
-        self.routes.into_iter().fold(Router::new(), |router, (route, handler)| router.route(route.path, handler))
+        self.into_paths().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+    }
+
+    /// What serves each path, for those who answer wrong methods in words of their own.
+    pub fn into_paths(self) -> Vec<(&'static str, MethodRouter<S>)> {
+        let mut paths: Vec<(&'static str, MethodRouter<S>)> = Vec::new();
+        for (route, handler) in self.routes {
+            match paths.iter().position(|(path, _)| *path == route.path) {
+                Some(at) => {
+                    let (path, methods) = paths.swap_remove(at);
+                    paths.push((path, methods.merge(handler)));
+                }
+                None => paths.push((route.path, handler)),
+            }
+        }
+        paths
     }
 
     /// The `paths` object of an OpenAPI document; schemas that have a name go to `generator`.
@@ -217,11 +241,19 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
 
 /// A generator whose schemas are referred to as OpenAPI does.
 pub fn generator() -> SchemaGenerator {
-    SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into()).into_generator()
+    SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator()
 }
 
 /// A whole document from the `paths` objects of several crates, which must have used `generator`.
-pub fn openapi(title: &str, version: &str, description: &str, fragments: impl IntoIterator<Item = Value>, mut generator: SchemaGenerator) -> Value {
+pub fn openapi(
+    title: &str,
+    version: &str,
+    description: &str,
+    fragments: impl IntoIterator<Item = Value>,
+    mut generator: SchemaGenerator,
+) -> Value {
     let mut paths = Map::new();
     for fragment in fragments {
         if let Value::Object(fragment) = fragment {
@@ -270,16 +302,25 @@ mod tests {
     #[test]
     fn a_document_is_made_of_the_table_itself() {
         let mut table: RouteTable<()> = RouteTable::default();
-        let route = Route::get::<ReadThing>("/things/{id}", "readThing").scopes(&["rpc"]).query_token().query::<Query>();
+        let route =
+            Route::get::<ReadThing>("/things/{id}", "readThing").scopes(&["rpc"]).query_token().query::<Query>();
         table.add(route.answer::<Thing>(200, "the thing").plain(404, "no such thing", ""), get(|| async {}));
         let mut generator = generator();
         let paths = table.paths(&mut generator);
         let document = openapi("T", "1", "D", [paths], generator);
         let operation = &document["paths"]["/things/{id}"]["get"];
         assert_eq!(operation["summary"], "Read a thing.");
-        let names: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|p| (p["name"].as_str().unwrap(), p["in"].as_str().unwrap(), p["required"].as_bool().unwrap())).collect();
+        let names: Vec<_> = operation["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| (p["name"].as_str().unwrap(), p["in"].as_str().unwrap(), p["required"].as_bool().unwrap()))
+            .collect();
         assert_eq!(names, [("id", "path", true), ("limit", "query", false), ("name", "query", true)]);
-        assert_eq!(operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Thing");
+        assert_eq!(
+            operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"],
+            "#/components/schemas/Thing"
+        );
         assert_eq!(operation["responses"]["404"], json!({ "description": "no such thing" }));
         assert_eq!(operation["security"], json!([{ "bearer": [] }, { "query_token": [] }]));
         assert!(document["components"]["schemas"]["Thing"].is_object());

@@ -6,7 +6,9 @@ pub fn host_of(text: &str) -> Option<String> {
     let rest = rest.split('/').next()?;
     let host = match rest.strip_prefix('[') {
         Some(v6) => v6.split(']').next()?,
-        None => rest.rsplit_once(':').map_or(rest, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { rest }),
+        None => rest
+            .rsplit_once(':')
+            .map_or(rest, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { rest }),
     };
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     (!host.is_empty()).then_some(host)
@@ -32,7 +34,11 @@ pub fn is_origin_allowed(origin: Option<&str>, host: Option<&str>, allowed: &[St
     if is_loopback(&origin_host) || host.and_then(host_of).is_some_and(|host| host == origin_host) {
         return true;
     }
-    allowed.iter().any(|entry| entry == "*" || entry.trim_end_matches('/').eq_ignore_ascii_case(origin) || entry.eq_ignore_ascii_case(&origin_host))
+    allowed.iter().any(|entry| {
+        entry == "*"
+            || entry.trim_end_matches('/').eq_ignore_ascii_case(origin)
+            || entry.eq_ignore_ascii_case(&origin_host)
+    })
 }
 
 /// Whether a listener may answer to `host`. On a loopback listener every other name means that a

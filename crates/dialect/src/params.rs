@@ -12,11 +12,20 @@ pub fn parse<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> 
         None | Some("null") => "{}",
         Some(text) => text,
     };
+    // A list would be read as the fields in their order, which nobody means.
+    if !text.starts_with('{') {
+        return Err(OpError::invalid("params", "must be an object"));
+    }
     match serde_json::from_str(text) {
         Ok(params) => Ok(params),
         // Only what fails is looked at more closely.
         Err(_) => parse_slowly(text),
     }
+}
+
+/// Reads parameters that may be any JSON value; absent ones are `null`.
+pub fn parse_any<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> {
+    serde_json::from_str(raw.map_or("null", RawValue::get)).map_err(|error| OpError::invalid("params", error))
 }
 
 fn parse_slowly<P: DeserializeOwned>(text: &str) -> Result<P, OpError> {
@@ -29,7 +38,6 @@ fn parse_slowly<P: DeserializeOwned>(text: &str) -> Result<P, OpError> {
         let reason = clean(&error.into_inner().to_string());
         match missing_field(&reason) {
             Some(field) => OpError::invalid(join(&path, field), "is required"),
-            None if path == "." && !value.is_object() => OpError::invalid("params", format!("must be an object: {reason}")),
             None => OpError::invalid(if path == "." { String::new() } else { path }, reason),
         }
     })

@@ -99,8 +99,14 @@ impl MethodTable {
 
     /// Binds a wire method that is several operations, or that only this dialect knows. `M` is a
     /// unit type whose doc comment is the reference text.
-    pub fn handle<M, P, R, F, Fut>(&mut self, name: &'static str, scope: Option<Scope>, class: Class, errors: &'static [ErrorKind], handler: F)
-    where
+    pub fn handle<M, P, R, F, Fut>(
+        &mut self,
+        name: &'static str,
+        scope: Option<Scope>,
+        class: Class,
+        errors: &'static [ErrorKind],
+        handler: F,
+    ) where
         M: JsonSchema,
         P: DeserializeOwned + JsonSchema + Send + 'static,
         R: Serialize + JsonSchema + 'static,

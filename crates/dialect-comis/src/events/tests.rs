@@ -26,6 +26,7 @@ fn ended(run: RunRef, outcome: RunOutcome, response: &str) -> Event {
         model: None,
         usage: Usage::default(),
         iterations: 1,
+        tool_calls: 0,
         duration_ms: 5,
     }
 }
@@ -49,7 +50,11 @@ impl Fixture {
     }
 
     fn told(&self, event: Event) -> Told {
-        let envelope = if event.is_durable() { durable(5, event) } else { Envelope::ephemeral(Cursor(5), Timestamp::from_ms(AT), event) };
+        let envelope = if event.is_durable() {
+            durable(5, event)
+        } else {
+            Envelope::ephemeral(Cursor(5), Timestamp::from_ms(AT), event)
+        };
         project(&envelope, &self.view(EventContent::Full))
     }
 }
@@ -72,16 +77,24 @@ fn a_turn_is_told_as_received_streaming_and_sent() {
     assert_eq!(told[0].1["sessionKey"]["userId"], "alice");
 
     let so_far = TextSoFar::new().push("Hello ");
-    let delta = Event::RunDelta { run: run.clone(), seq: 1, index: 0, text: Arc::from("Hello "), so_far: so_far.clone() };
+    let delta =
+        Event::RunDelta { run: run.clone(), seq: 1, index: 0, text: Arc::from("Hello "), so_far: so_far.clone() };
     let told = fixture.told(delta);
-    assert_eq!((told[0].0, told[0].1["delta"].as_str(), told[0].1.get("done")), ("message:streaming", Some("Hello "), None));
-    let delta = Event::RunDelta { run: run.clone(), seq: 2, index: 1, text: Arc::from("you"), so_far: so_far.push("you") };
+    assert_eq!(
+        (told[0].0, told[0].1["delta"].as_str(), told[0].1.get("done")),
+        ("message:streaming", Some("Hello "), None)
+    );
+    let delta =
+        Event::RunDelta { run: run.clone(), seq: 2, index: 1, text: Arc::from("you"), so_far: so_far.push("you") };
     assert_eq!(fixture.told(delta), vec![], "a tenth of a second has not passed");
 
     let told = fixture.told(ended(run, completed(), "Hello you"));
     let names: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["message:streaming", "message:sent"]);
-    assert_eq!((&told[0].1["delta"], &told[0].1["accumulated"], &told[0].1["done"]), (&json!("you"), &json!("Hello you"), &json!(true)));
+    assert_eq!(
+        (&told[0].1["delta"], &told[0].1["accumulated"], &told[0].1["done"]),
+        (&json!("you"), &json!("Hello you"), &json!(true))
+    );
     assert_eq!(told[1].1["content"], "Hello you");
     assert_eq!(told[1].1["messageId"], told[0].1["messageId"]);
     assert_eq!(told[1].1["sessionKey"], "default:alice:web");
@@ -137,15 +150,46 @@ fn names_and_fields_are_those_of_the_published_api() {
     let events = vec![
         Event::SessionCreated { session_key: main.clone(), channel: "gateway".into() },
         Event::SessionDeleted { session_key: main.clone(), messages_removed: 1 },
-        Event::SessionReset { session_key: main.clone(), session_id: SessionId::trusted("ses_1"), reason: "new".into() },
-        Event::SessionCompacted { session_key: main.clone(), tokens_before: 2, tokens_after: 1, facts_extracted: 0, automatic: true },
-        Event::MessageStored { session_key: main.clone(), message_id: MessageId::trusted("msg_1"), message_seq: 1, role: Role::User, run_id: None, text: "t".into() },
-        Event::RunAccepted { run: run(), message_id: MessageId::trusted("msg_1"), text: "t".into(), origin: "comis".into(), pending: true },
+        Event::SessionReset {
+            session_key: main.clone(),
+            session_id: SessionId::trusted("ses_1"),
+            reason: "new".into(),
+        },
+        Event::SessionCompacted {
+            session_key: main.clone(),
+            tokens_before: 2,
+            tokens_after: 1,
+            facts_extracted: 0,
+            automatic: true,
+        },
+        Event::MessageStored {
+            session_key: main.clone(),
+            message_id: MessageId::trusted("msg_1"),
+            message_seq: 1,
+            role: Role::User,
+            run_id: None,
+            text: "t".into(),
+        },
+        Event::RunAccepted {
+            run: run(),
+            message_id: MessageId::trusted("msg_1"),
+            text: "t".into(),
+            origin: "comis".into(),
+            pending: true,
+        },
         Event::RunStarted { run: run(), seq: 0, model: "m".into() },
         Event::RunDelta { run: run(), seq: 1, index: 0, text: Arc::from("a"), so_far: TextSoFar::new().push("a") },
         Event::RunThinking { run: run(), seq: 1, text: Arc::from("a"), so_far: TextSoFar::new().push("a") },
         Event::ToolStarted { run: run(), seq: 2, call_id: "c".into(), name: "n".into(), arguments: "{}".into() },
-        Event::ToolEnded { run: run(), seq: 3, call_id: "c".into(), name: "n".into(), result: "r".into(), is_error: false, duration_ms: 1 },
+        Event::ToolEnded {
+            run: run(),
+            seq: 3,
+            call_id: "c".into(),
+            name: "n".into(),
+            result: "r".into(),
+            is_error: false,
+            duration_ms: 1,
+        },
         Event::InputRequested { run: run(), input_id: InputId::trusted("inp_1"), prompt: "p".into(), options: vec![] },
         ended(run(), failed, "part"),
         ended(run(), completed(), "done"),

@@ -11,7 +11,7 @@ use model::{Agent, ModelRef};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Routes, with_refusals};
+use super::shared::{Routes, with_refusals};
 use crate::Comis;
 use crate::errors::json_response;
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use services::runs::NewRun;
 
-use super::{Routes, json_body, parse_json, with_refusals};
+use super::shared::{Routes, json_body, parse_json, with_refusals};
 use crate::commands::{Spoken, interpret};
 use crate::errors::{ErrorBody, internal, json_response, refusal, response};
 use crate::session_key::Target;

@@ -20,7 +20,7 @@ use services::runs::NewRun;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::chat::{Answer, bad, target, text};
-use super::{Routes, json_body, parse_json, with_refusals};
+use super::shared::{Routes, json_body, parse_json, with_refusals};
 use crate::errors::{ErrorBody, response};
 use crate::limits::StreamRequest;
 use crate::session_key::Target;
@@ -123,7 +123,11 @@ async fn begin(comis: Arc<Comis>, caller: Caller, request: Parts) -> Result<Resp
     follow(comis, &caller, target, message.into_owned(), RunOptions::default(), Some(same)).await
 }
 
-async fn stream_from_body(State(comis): State<Arc<Comis>>, Extension(caller): Extension<Caller>, request: Request) -> Response {
+async fn stream_from_body(
+    State(comis): State<Arc<Comis>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
     match begin_from_body(comis, caller, request).await {
         Ok(response) | Err(response) => response,
     }
@@ -143,13 +147,15 @@ async fn begin_from_body(comis: Arc<Comis>, caller: Caller, request: Request) ->
         return Err(bad("Field agentId must be a string"));
     }
     let agent = comis.agent(text(&body, "agentId")).map_err(bad)?;
-    let extra_system = text(&body, "locale").filter(|tag| is_language_tag(tag)).map(|tag| format!("The user's locale is {tag}."));
+    let extra_system =
+        text(&body, "locale").filter(|tag| is_language_tag(tag)).map(|tag| format!("The user's locale is {tag}."));
     let options = RunOptions { extra_system, ..RunOptions::default() };
     follow(comis, &caller, Target::main(&agent), message.to_owned(), options, None).await
 }
 
 fn is_language_tag(text: &str) -> bool {
-    text.len() <= LOCALE_CHARS_MAX && text.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+    text.len() <= LOCALE_CHARS_MAX
+        && text.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// Starts the turn and answers with the stream of it.

@@ -11,7 +11,7 @@ use dialect::contract_http::Route;
 use dialect::http::{Caller, first};
 use schemars::JsonSchema;
 
-use super::{Routes, with_refusals};
+use super::shared::{Routes, with_refusals};
 use crate::feed::Feed;
 use crate::{Comis, sse};
 
@@ -33,10 +33,11 @@ struct Query {
 }
 
 pub(super) fn add(table: &mut Routes) {
-    let route = Route::get::<FollowEvents>("/api/events", "followEvents")
-        .query_token()
-        .query::<Query>()
-        .plain(200, "the stream", sse::CONTENT);
+    let route = Route::get::<FollowEvents>("/api/events", "followEvents").query_token().query::<Query>().plain(
+        200,
+        "the stream",
+        sse::CONTENT,
+    );
     table.add(with_refusals(route), get(follow));
 }
 

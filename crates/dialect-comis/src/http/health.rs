@@ -9,7 +9,7 @@ use dialect::contract_http::Route;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Routes;
+use super::shared::Routes;
 use crate::Comis;
 use crate::errors::json_response;
 

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use services::sessions::MessagePage;
 
-use super::{Routes, with_refusals};
+use super::shared::{Routes, with_refusals};
 use crate::Comis;
 use crate::errors::{ErrorBody, json_response, refusal, response};
 use crate::session_key::{ComisKey, GATEWAY_CHANNEL, RPC_USER, WEB_USER, canonical};
@@ -89,14 +89,17 @@ fn sessions_of(channel: &str, agent: &AgentId) -> Vec<SessionKey> {
     }
     sessions.extend(canonical(channel));
     sessions.extend(ComisKey::parse(channel).and_then(|key| key.session(agent).ok()));
-    sessions.extend([RPC_USER, WEB_USER].into_iter().filter_map(|user| ComisKey::of_channel(user, channel).session(agent).ok()));
+    sessions.extend(
+        [RPC_USER, WEB_USER].into_iter().filter_map(|user| ComisKey::of_channel(user, channel).session(agent).ok()),
+    );
     sessions
 }
 
 async fn messages_of(comis: &Comis, sessions: Vec<SessionKey>) -> Result<Vec<Said>, OpError> {
     let mut found = Vec::new();
     for session in sessions {
-        let page = MessagePage { roles: vec![Role::User, Role::Assistant], limit: MESSAGES_MAX, ..MessagePage::default() };
+        let page =
+            MessagePage { roles: vec![Role::User, Role::Assistant], limit: MESSAGES_MAX, ..MessagePage::default() };
         let history = comis.services().sessions.history(&session, page).await?;
         found.extend(history.into_iter().flat_map(|history| history.messages).filter_map(|message| said(&message)));
     }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Routes;
+use super::shared::Routes;
 use crate::Comis;
 use crate::errors::{INVALID_REQUEST, PARSE_ERROR, REFUSED, rpc_error, rpc_refusal};
 use crate::rpc::{Outcome, PENDING_MAX, Plan, plan};

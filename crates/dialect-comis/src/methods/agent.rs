@@ -61,8 +61,20 @@ enum Executed {
 const ERRORS: &[ErrorKind] = &[ErrorKind::NotFound(Noun::Agent), ErrorKind::Busy, ErrorKind::Unavailable];
 
 pub(crate) fn bind(table: &mut MethodTable) {
-    table.handle::<AgentExecute, Params, Executed, _, _>("agent.execute", Some(Scope::Write), Class::Write, ERRORS, execute);
-    table.handle::<AgentStream, Params, Executed, _, _>("agent.stream", Some(Scope::Write), Class::Write, ERRORS, execute);
+    table.handle::<AgentExecute, Params, Executed, _, _>(
+        "agent.execute",
+        Some(Scope::Write),
+        Class::Write,
+        ERRORS,
+        execute,
+    );
+    table.handle::<AgentStream, Params, Executed, _, _>(
+        "agent.stream",
+        Some(Scope::Write),
+        Class::Write,
+        ERRORS,
+        execute,
+    );
 }
 
 async fn execute(call: Call, params: Params) -> Result<Reply<Executed>, OpError> {

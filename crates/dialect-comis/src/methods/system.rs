@@ -21,7 +21,11 @@ struct Pong {
 }
 
 pub(crate) fn bind(table: &mut MethodTable) {
-    table.handle::<SystemPing, Params, Pong, _, _>("system.ping", Some(Scope::Read), Class::Default, &[], |call, _| async move {
-        Ok(Reply::from(Pong { pong: true, ts: call.services.clock.now() }))
-    });
+    table.handle::<SystemPing, Params, Pong, _, _>(
+        "system.ping",
+        Some(Scope::Read),
+        Class::Default,
+        &[],
+        |call, _| async move { Ok(Reply::from(Pong { pong: true, ts: call.services.clock.now() })) },
+    );
 }

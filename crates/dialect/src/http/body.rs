@@ -47,7 +47,8 @@ mod tests {
     use super::*;
 
     fn chunked(chunks: &[&'static str]) -> Body {
-        let chunks: Vec<Result<Bytes, std::io::Error>> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
+        let chunks: Vec<Result<Bytes, std::io::Error>> =
+            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
         Body::from_stream(futures_util::stream::iter(chunks))
     }
 

@@ -122,13 +122,8 @@ impl Caller {
         let kind = if identity.role == "device" { PrincipalKind::Device } else { PrincipalKind::Operator };
         let id: Arc<str> = Arc::from(identity.id.as_str());
         let client_id = id.strip_prefix("config:").map_or_else(|| Arc::clone(&id), Arc::from);
-        let principal = Principal {
-            kind,
-            id,
-            scopes: identity.scopes,
-            token_id: Some(identity.id.clone()),
-            confined_to: None,
-        };
+        let principal =
+            Principal { kind, id, scopes: identity.scopes, token_id: Some(identity.id.clone()), confined_to: None };
         Caller { principal: Arc::new(principal), grants: Grants::of(identity), client_id }
     }
 
@@ -158,8 +153,8 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let token = token.trim_start_matches([' ', '\t']);
     let is_separated = value.len() > 6 + token.len();
     let body = token.trim_end_matches('=');
-    let is_legal = !body.is_empty()
-        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~+/-".contains(&byte));
+    let is_legal =
+        !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~+/-".contains(&byte));
     (scheme.eq_ignore_ascii_case("bearer") && is_separated && is_legal).then_some(token)
 }
 
@@ -219,7 +214,17 @@ mod tests {
         };
         assert_eq!(read("Bearer abc.DEF_~+/-9=="), Some("abc.DEF_~+/-9==".into()));
         assert_eq!(read("bearer   abc"), Some("abc".into()));
-        for wrong in ["Bearerabc", "Bearer", "Bearer ", "Basic abc", "Bearer a b", "Bearer a=b", "Bearer ===", "Bear", "B\u{e9}arer x"] {
+        for wrong in [
+            "Bearerabc",
+            "Bearer",
+            "Bearer ",
+            "Basic abc",
+            "Bearer a b",
+            "Bearer a=b",
+            "Bearer ===",
+            "Bear",
+            "B\u{e9}arer x",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

@@ -113,7 +113,9 @@ impl Gate {
     /// Who sent a request, by its headers, its query where that may hold a token, and its peer.
     pub fn identify(&self, request: &Request) -> Asker {
         let (uri, headers) = (request.uri(), request.headers());
-        let token = (self.accepts_query_token)(request.method(), uri.path()).then(|| query::first(uri.query(), "token")).flatten();
+        let token = (self.accepts_query_token)(request.method(), uri.path())
+            .then(|| query::first(uri.query(), "token"))
+            .flatten();
         let ip = client_ip(headers, Peer::of(request.extensions()).remote.ip(), self.rules().trusted_proxies());
         Asker { caller: self.authenticate(headers, token.as_deref()), ip }
     }
@@ -167,7 +169,8 @@ fn refusal(is_openai: bool) -> Response {
     } else {
         r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Rate limit exceeded"},"id":null}"#
     };
-    (StatusCode::TOO_MANY_REQUESTS, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    (StatusCode::TOO_MANY_REQUESTS, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+        .into_response()
 }
 
 #[cfg(test)]

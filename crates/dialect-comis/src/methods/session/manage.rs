@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::sessions::{CompactOptions, SessionFilter};
 
+use super::find::{default_agent, find};
 use super::transcript::{Export, Transcript, export, transcript};
-use super::{default_agent, find};
 use crate::session_key::{ComisKey, kind_of, spell};
 
 /// Sessions that one call may name.
@@ -22,9 +22,21 @@ pub(super) fn bind(table: &mut MethodTable) {
     let errors = &[NO_SESSION, ErrorKind::Busy, ErrorKind::Unavailable];
     table.handle::<SessionDelete, Named, Deleted, _, _>("session.delete", admin, Class::Write, errors, delete);
     table.handle::<SessionReset, Named, Reset, _, _>("session.reset", admin, Class::Write, errors, reset);
-    table.handle::<SessionExport, Named, Exported, _, _>("session.export", admin, Class::Heavy, &[NO_SESSION], export_named);
+    table.handle::<SessionExport, Named, Exported, _, _>(
+        "session.export",
+        admin,
+        Class::Heavy,
+        &[NO_SESSION],
+        export_named,
+    );
     let errors = &[NO_SESSION, ErrorKind::Timeout, ErrorKind::Unavailable];
-    table.handle::<SessionCompact, CompactParams, Compacted, _, _>("session.compact", admin, Class::Heavy, errors, compact);
+    table.handle::<SessionCompact, CompactParams, Compacted, _, _>(
+        "session.compact",
+        admin,
+        Class::Heavy,
+        errors,
+        compact,
+    );
 }
 
 /// List conversations, the most recently used first.
@@ -129,7 +141,9 @@ impl Named {
         match (self.session_key, self.keys) {
             (Some(key), _) => Ok(Which::One(key)),
             (None, Some(keys)) if keys.len() <= KEYS_MAX => Ok(Which::Several(keys)),
-            (None, Some(keys)) => Err(OpError::invalid("keys", format!("has {} entries; at most {KEYS_MAX} are accepted", keys.len()))),
+            (None, Some(keys)) => {
+                Err(OpError::invalid("keys", format!("has {} entries; at most {KEYS_MAX} are accepted", keys.len())))
+            }
             (None, None) => Err(OpError::invalid("session_key", "is required")),
         }
     }
@@ -157,8 +171,14 @@ struct SessionDelete;
 #[serde(untagged)]
 enum Deleted {
     #[serde(rename_all = "camelCase")]
-    One { session_key: String, deleted: bool, transcript: Transcript },
-    Several { deleted: usize },
+    One {
+        session_key: String,
+        deleted: bool,
+        transcript: Transcript,
+    },
+    Several {
+        deleted: usize,
+    },
 }
 
 async fn delete(call: Call, params: Named) -> Result<Reply<Deleted>, OpError> {
@@ -189,8 +209,14 @@ struct SessionReset;
 #[serde(untagged)]
 enum Reset {
     #[serde(rename_all = "camelCase")]
-    One { session_key: String, reset: bool, previous_message_count: u64 },
-    Several { reset: usize },
+    One {
+        session_key: String,
+        reset: bool,
+        previous_message_count: u64,
+    },
+    Several {
+        reset: usize,
+    },
 }
 
 async fn reset(call: Call, params: Named) -> Result<Reply<Reset>, OpError> {

@@ -6,7 +6,8 @@ use ops::{Call, Class, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{default_agent, find, transcript};
+use super::find::{default_agent, find};
+use super::transcript;
 use crate::http::{Said, said};
 use crate::session_key::{kind_of, spell};
 

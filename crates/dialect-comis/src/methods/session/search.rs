@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::sessions::{SearchQuery, SessionFilter};
 
-use super::default_agent;
+use super::find::default_agent;
 use crate::session_key::{kind_of, spell};
 
 const HITS_MAX: i64 = 50;
