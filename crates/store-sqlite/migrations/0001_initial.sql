@@ -58,8 +58,9 @@ CREATE VIRTUAL TABLE message_words USING fts5 (
     contentless_delete = 1,
     tokenize = 'unicode61 remove_diacritics 2'
 );
--- Parts of the index are merged late, 64 at a time: writing matters more here than the last bit of search speed.
-INSERT INTO message_words (message_words, rank) VALUES ('automerge', 0);
+-- Parts of the index are merged late, because writing matters more here than the last bit of search speed, and a
+-- little with each write, because merging all at once would stop the writer for long.
+INSERT INTO message_words (message_words, rank) VALUES ('automerge', 16);
 INSERT INTO message_words (message_words, rank) VALUES ('crisismerge', 64);
 CREATE TRIGGER messages_forget_words AFTER DELETE ON messages WHEN old.role IN ('user', 'assistant')
 BEGIN

@@ -16,13 +16,16 @@ thread_local! {
     static DATABASE: RefCell<Option<Rc<Database>>> = const { RefCell::new(None) };
 }
 
+/// Name and outcome of each unit, in the order in which they were told.
+type Told = Arc<Mutex<Vec<(&'static str, Result<(), StoreError>)>>>;
+
 /// A writer whose batches run on the test's own thread.
 struct Bench {
     _folder: tempfile::TempDir,
     database: Rc<Database>,
     listener: Listener,
     heard: Arc<Heard>,
-    results: Arc<Mutex<Vec<(&'static str, Result<(), StoreError>)>>>,
+    told: Told,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ impl Bench {
         let heard = Arc::new(Heard::default());
         let listener = Listener::default();
         assert!(listener.set(heard.clone()).is_ok());
-        Self { _folder: folder, database, listener, heard, results: Arc::default() }
+        Self { _folder: folder, database, listener, heard, told: Arc::default() }
     }
 
     /// A unit that writes a document and an event, and then does `more`.
@@ -53,7 +56,7 @@ impl Bench {
         name: &'static str,
         more: impl FnOnce(&dyn Tx) -> Result<(), StoreError> + Send + 'static,
     ) -> WriteJob {
-        let results = Arc::clone(&self.results);
+        let told = Arc::clone(&self.told);
         Box::new(move |tx| {
             let done = tx.and_then(|tx| {
                 tx.documents_mut().put(
@@ -65,11 +68,11 @@ impl Bench {
                 more(tx)
             });
             match done {
-                Ok(()) => Outcome::Commit(Box::new(move |committed| {
-                    results.lock().expect("no panic").push((name, committed))
-                })),
+                Ok(()) => {
+                    Outcome::Commit(Box::new(move |committed| told.lock().expect("no panic").push((name, committed))))
+                }
                 Err(error) => {
-                    Outcome::Rollback(Box::new(move |_| results.lock().expect("no panic").push((name, Err(error)))))
+                    Outcome::Rollback(Box::new(move |_| told.lock().expect("no panic").push((name, Err(error)))))
                 }
             }
         })
@@ -83,9 +86,9 @@ impl Bench {
         assert!(!self.database.in_transaction());
     }
 
-    /// Name and outcome of each unit since the last call, in the order in which they were told.
+    /// What was told since the last call.
     fn outcomes(&self) -> Vec<(&'static str, bool)> {
-        self.results.lock().expect("no panic").drain(..).map(|(name, result)| (name, result.is_ok())).collect()
+        self.told.lock().expect("no panic").drain(..).map(|(name, result)| (name, result.is_ok())).collect()
     }
 
     fn documents(&self) -> Vec<String> {
@@ -152,7 +155,7 @@ fn a_full_disk_is_told_as_such() {
         let body = json!("x".repeat(1 << 20));
         tx.documents_mut().put("test", &Document { id: "big".into(), body, updated_at: Timestamp::from_ms(1) })
     })]);
-    let results = bench.results.lock().expect("no panic");
+    let results = bench.told.lock().expect("no panic");
     assert!(matches!(results.as_slice(), [("a", Err(StoreError::NotWritable(_)))]), "{results:?}");
 }
 
@@ -188,7 +191,7 @@ fn a_file_that_became_read_only_is_told_and_written_again_later() {
     bench.pragma("PRAGMA query_only = ON");
     bench.run(vec![bench.unit("a", fine), bench.unit("b", fine)]);
     {
-        let results = bench.results.lock().expect("no panic");
+        let results = bench.told.lock().expect("no panic");
         assert!(results.iter().all(|(_, result)| matches!(result, Err(StoreError::NotWritable(_)))), "{results:?}");
     }
     assert_eq!(bench.outcomes(), [("a", false), ("b", false)]);
