@@ -10,6 +10,7 @@ mod answer;
 mod chunks;
 mod contract;
 mod format;
+mod head;
 mod messages;
 mod model;
 mod parts;
@@ -23,21 +24,21 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::any;
 use dialect::contract_http::Route;
 use dialect::http::Caller;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 
 use crate::errors::{ApiError, ErrorBody, json_response};
-use crate::routes::{self, Routes, with_body_refusals};
+use crate::route::{self, Routes, unknown, with_body_refusals};
 use crate::splice::Envelope;
 use crate::target::{self, Target};
 use crate::{OpenAi, relay, sse};
 use agent::AgentTurn;
 use answer::{Answer, ChatCompletion};
-use chunks::Head;
 use format::Format;
+use head::Head;
 use pieces::Pieces;
 
 /// Answer a conversation, whole or as a stream of events.
@@ -54,7 +55,7 @@ pub(crate) fn add(table: &mut Routes) {
         .body::<contract::ChatCompletionRequest>()
         .answer::<ChatCompletion>(200, "the answer; with `stream`, chunks of it as `text/event-stream`")
         .answer::<ErrorBody>(404, "no such model");
-    table.add(with_body_refusals(route), post(create));
+    table.add(with_body_refusals(route), any(unknown).post(create));
 }
 
 async fn create(State(openai): State<Arc<OpenAi>>, Extension(caller): Extension<Caller>, request: Request) -> Response {
@@ -62,7 +63,7 @@ async fn create(State(openai): State<Arc<OpenAi>>, Extension(caller): Extension<
 }
 
 async fn respond(openai: &OpenAi, caller: &Caller, request: Request) -> Result<Response, ApiError> {
-    let body = routes::body(request, openai.body_bytes_max()).await?;
+    let body = route::body(request, openai.body_bytes_max()).await?;
     let services = openai.services();
     if let Some(envelope) = Envelope::read(&body)
         && let Some(asked) = envelope.model()
@@ -71,7 +72,7 @@ async fn respond(openai: &OpenAi, caller: &Caller, request: Request) -> Result<R
     {
         return relay::completion(&*provider, &model, &asked, &envelope, &body).await;
     }
-    let request = request::Request::read(&routes::parse(&body)?)?;
+    let request = request::Request::read(&route::parse(&body)?)?;
     let head = Head::new(services, &request.model);
     match openai.target(&request.model)? {
         // Its body could not be read as an envelope, so that nothing can be spliced into it.
@@ -102,7 +103,12 @@ async fn respond(openai: &OpenAi, caller: &Caller, request: Request) -> Result<R
             let sources: Vec<Pieces> = turns.into_iter().map(AgentTurn::pieces).collect();
             match request.stream {
                 Some(_) => Ok(streamed(head, &request, sources)),
-                None => whole(&head, &request, request.format.as_ref(), try_join_all(sources.into_iter().map(Answer::read)).await?),
+                None => whole(
+                    &head,
+                    &request,
+                    request.format.as_ref(),
+                    try_join_all(sources.into_iter().map(Answer::read)).await?,
+                ),
             }
         }
     }
@@ -114,11 +120,19 @@ fn streamed(head: Head, request: &request::Request, sources: Vec<Pieces>) -> Res
 }
 
 /// `told`: the form that the model was only told of.
-fn whole(head: &Head, request: &request::Request, told: Option<&Format>, mut answers: Vec<Answer>) -> Result<Response, ApiError> {
+fn whole(
+    head: &Head,
+    request: &request::Request,
+    told: Option<&Format>,
+    mut answers: Vec<Answer>,
+) -> Result<Response, ApiError> {
     if let Some(format) = told {
         for answer in answers.iter_mut().filter(|answer| answer.calls.is_empty() && answer.finish == "stop") {
             answer.text = format.enforced(&answer.text).ok_or_else(|| {
-                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the model's answer is not of the form that `response_format` asks for")
+                ApiError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the model's answer is not of the form that `response_format` asks for",
+                )
             })?;
         }
     }

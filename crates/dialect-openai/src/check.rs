@@ -231,6 +231,9 @@ mod tests {
         assert_eq!(fields.integer("b", 0, 10, &mut issues), None);
         assert_eq!(fields.number("c", 0.0, 10.0, &mut issues), None);
         let message = issues.result().unwrap_err().message;
-        assert_eq!(message, "Invalid request: b: Too big: expected number to be <=10; c: Too small: expected number to be >=0");
+        assert_eq!(
+            message,
+            "Invalid request: b: Too big: expected number to be <=10; c: Too small: expected number to be >=0"
+        );
     }
 }

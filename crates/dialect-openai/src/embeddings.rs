@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::any;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dialect::contract_http::Route;
@@ -18,7 +18,7 @@ use services::Services;
 
 use crate::check::{Fields, Issues, expected};
 use crate::errors::{ApiError, ErrorBody, json_bytes, json_response};
-use crate::routes::{Routes, body, parse, with_body_refusals};
+use crate::route::{Routes, body, parse, unknown, with_body_refusals};
 use crate::splice::{Envelope, with_model};
 use crate::{OpenAi, relay, target};
 
@@ -100,7 +100,7 @@ pub(crate) fn add(table: &mut Routes) {
         .body::<EmbeddingsRequest>()
         .answer::<EmbeddingList>(200, "the vectors")
         .answer::<ErrorBody>(404, "no provider makes embeddings");
-    table.add(with_body_refusals(route), post(create));
+    table.add(with_body_refusals(route), any(unknown).post(create));
 }
 
 async fn create(State(openai): State<Arc<OpenAi>>, request: Request) -> Response {
@@ -177,7 +177,8 @@ impl Wish {
 }
 
 fn input(fields: &Fields<'_>, issues: &mut Issues) -> Option<Input> {
-    let is_tokens = |value: &Value| value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_u64));
+    let is_tokens =
+        |value: &Value| value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_u64));
     let value = fields.get("input");
     let reason = match value {
         Some(Value::String(text)) if text.is_empty() => "must not be empty".to_owned(),
@@ -193,7 +194,9 @@ fn input(fields: &Fields<'_>, issues: &mut Issues) -> Option<Input> {
             issues.add(format!("input.{place}"), "must not be empty");
             return None;
         }
-        Some(Value::Array(items)) if value.is_some_and(is_tokens) || items.iter().all(is_tokens) => return Some(Input::Tokens),
+        Some(Value::Array(items)) if value.is_some_and(is_tokens) || items.iter().all(is_tokens) => {
+            return Some(Input::Tokens);
+        }
         Some(Value::Array(_)) => "Invalid input: expected strings or token numbers".to_owned(),
         other => expected("string", other),
     };
@@ -202,7 +205,13 @@ fn input(fields: &Fields<'_>, issues: &mut Issues) -> Option<Input> {
 }
 
 /// Asks a provider that speaks this API itself, so that it gets every field of the request.
-async fn forward(provider: &dyn Provider, model: &ModelRef, told: &str, wish: &Wish, body: &[u8]) -> Result<Response, ApiError> {
+async fn forward(
+    provider: &dyn Provider,
+    model: &ModelRef,
+    told: &str,
+    wish: &Wish,
+    body: &[u8],
+) -> Result<Response, ApiError> {
     let envelope = Envelope::read(body).ok_or_else(ApiError::bad_json)?;
     let spliced = with_model(body, envelope.model, &model.model);
     let document = match relay::document(provider, PATH, spliced).await? {
@@ -291,8 +300,14 @@ mod tests {
         assert_eq!(refused(json!("")), "Invalid request: input: must not be empty");
         assert_eq!(refused(json!(["a", ""])), "Invalid request: input.1: must not be empty");
         assert_eq!(refused(json!([])), "Invalid request: input: Too small: expected array to have >=1 items");
-        assert_eq!(refused(json!(["a", 1])), "Invalid request: input: Invalid input: expected strings or token numbers");
-        assert_eq!(refused(json!(vec!["a"; 2049])), "Invalid request: input: Too big: expected array to have <=2048 items");
+        assert_eq!(
+            refused(json!(["a", 1])),
+            "Invalid request: input: Invalid input: expected strings or token numbers"
+        );
+        assert_eq!(
+            refused(json!(vec!["a"; 2049])),
+            "Invalid request: input: Too big: expected array to have <=2048 items"
+        );
         assert_eq!(refused(json!(null)), "Invalid request: input: Invalid input: expected string, received undefined");
     }
 
@@ -307,7 +322,10 @@ mod tests {
     fn numbers_of_an_upstream_become_base64() {
         let document = br#"{"data":[{"embedding":[1.0,-2.5],"index":0}],"x":1}"#.to_vec();
         let read: Value = serde_json::from_slice(&encoded(document)).unwrap();
-        assert_eq!(STANDARD.decode(read["data"][0]["embedding"].as_str().unwrap()).unwrap(), [0, 0, 128, 63, 0, 0, 32, 192]);
+        assert_eq!(
+            STANDARD.decode(read["data"][0]["embedding"].as_str().unwrap()).unwrap(),
+            [0, 0, 128, 63, 0, 0, 32, 192]
+        );
         let already = br#"{"data":[{"embedding":"AACAPw=="}]}"#.to_vec();
         assert_eq!(encoded(already.clone()), already);
     }

@@ -183,8 +183,17 @@ mod tests {
             error.kind()
         });
         let (invalid, server) = ("invalid_request_error", "server_error");
-        let expected =
-            [invalid, "authentication_error", "permission_error", "not_found_error", invalid, "rate_limit_error", server, server, server];
+        let expected = [
+            invalid,
+            "authentication_error",
+            "permission_error",
+            "not_found_error",
+            invalid,
+            "rate_limit_error",
+            server,
+            server,
+            server,
+        ];
         assert_eq!(kinds, expected);
     }
 
@@ -197,7 +206,8 @@ mod tests {
         };
         let response = ApiError::from(error).into_response();
         assert_eq!((response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()), (529, "2"));
-        let redirect = ProviderError { status: Some(301), ..ProviderError::new("p", ProviderErrorKind::BadRequest, "moved") };
+        let redirect =
+            ProviderError { status: Some(301), ..ProviderError::new("p", ProviderErrorKind::BadRequest, "moved") };
         assert_eq!(ApiError::from(redirect).status, StatusCode::BAD_REQUEST);
     }
 

@@ -12,6 +12,7 @@ mod errors;
 mod guard;
 mod models;
 mod relay;
+mod route;
 mod routes;
 mod settings;
 mod splice;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use dialect::http::{Gate, limit};
 use services::Services;
@@ -31,6 +31,7 @@ pub use errors::{ErrorBody, ErrorDetail};
 pub use settings::{OpenAiSettings, UnknownModel};
 
 use errors::ApiError;
+use route::unknown;
 use target::Target;
 
 /// Where the settings in force come from.
@@ -59,7 +60,6 @@ impl OpenAi {
             .route("/v1", any(unknown))
             .route("/v1/", any(unknown))
             .route("/v1/{*rest}", any(unknown))
-            .method_not_allowed_fallback(unknown)
             .layer(from_fn(guard::guard))
             .layer(from_fn_with_state(Arc::clone(&self.gate), limit))
             .with_state(Arc::clone(self))
@@ -81,8 +81,4 @@ impl OpenAi {
 /// The routes in the form of OpenAPI's `paths`; schemas that have a name go to `generator`.
 pub fn paths(generator: &mut schemars::SchemaGenerator) -> serde_json::Value {
     routes::table().paths(generator)
-}
-
-async fn unknown() -> Response {
-    ApiError::not_found("Not Found").into_response()
 }

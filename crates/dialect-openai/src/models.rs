@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::any;
 use dialect::contract_http::Route;
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::OpenAi;
 use crate::errors::{ApiError, ErrorBody, json_response};
-use crate::routes::{Routes, with_refusals};
+use crate::route::{Routes, unknown, with_refusals};
 use crate::target::{self, AGENT_PREFIX};
 
 const ONE_PREFIX: &str = "/v1/models/";
@@ -48,11 +48,11 @@ struct ModelList {
 
 pub(crate) fn add(table: &mut Routes) {
     let all = Route::get::<ListModels>("/v1/models", "listModels").answer::<ModelList>(200, "the models");
-    table.add(with_refusals(all), get(list));
+    table.add(with_refusals(all), any(unknown).get(list));
     let one = Route::get::<ReadModel>("/v1/models/{*model}", "readModel")
         .answer::<Model>(200, "the model")
         .answer::<ErrorBody>(404, "no such model");
-    table.add(with_refusals(one), get(read));
+    table.add(with_refusals(one), any(unknown).get(read));
 }
 
 impl Model {
@@ -89,9 +89,14 @@ async fn read(State(openai): State<Arc<OpenAi>>, request: Request) -> Response {
     let id = request.uri().path().strip_prefix(ONE_PREFIX).unwrap_or_default();
     let id = percent_decode_str(id).decode_utf8().unwrap_or_default();
     let services = openai.services();
-    let is_agents = |id: &str| services.agents.list().iter().filter(|agent| agent.enabled).any(|agent| {
-        services.models.model_of(agent).is_some_and(|model| model.to_string() == id)
-    });
+    let is_agents = |id: &str| {
+        services
+            .agents
+            .list()
+            .iter()
+            .filter(|agent| agent.enabled)
+            .any(|agent| services.models.model_of(agent).is_some_and(|model| model.to_string() == id))
+    };
     if target::known(services, &id).is_some() || is_agents(&id) {
         return json_response(StatusCode::OK, &Model::new(id.into_owned()));
     }

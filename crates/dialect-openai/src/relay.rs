@@ -21,8 +21,8 @@ use crate::errors::ApiError;
 use crate::splice::{Envelope, UsageWish, upstream_body};
 use crate::sse;
 use course::{Course, Wishes};
-pub(crate) use whole::read_answer;
 use flow::Flow;
+pub(crate) use whole::read_answer;
 
 /// Path of the call below a provider's base URL.
 const PATH: &str = "/chat/completions";
@@ -61,7 +61,11 @@ pub(crate) async fn completion(
 }
 
 /// Passes any other call through whose answer is one document; gives the document.
-pub(crate) async fn document(provider: &dyn Provider, path: &str, body: Vec<u8>) -> Result<Result<Bytes, Response>, ApiError> {
+pub(crate) async fn document(
+    provider: &dyn Provider,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<Result<Bytes, Response>, ApiError> {
     let forwarded = provider.forward(path, Bytes::from(body)).await?;
     if is_success(forwarded.status) {
         whole::read(provider.name(), forwarded).await.map(Ok)
@@ -95,7 +99,9 @@ fn is_success(status: u16) -> bool {
 
 /// The upstream's refusal: its status, its wait and, when it is worded as this API does, its body.
 async fn refused(forwarded: Forwarded) -> Result<Response, ApiError> {
-    let status = StatusCode::from_u16(forwarded.status).ok().filter(|status| status.is_client_error() || status.is_server_error());
+    let status = StatusCode::from_u16(forwarded.status)
+        .ok()
+        .filter(|status| status.is_client_error() || status.is_server_error());
     let Some(status) = status else {
         let message = format!("the provider answered with status {}; is its `base_url` right?", forwarded.status);
         return Err(ApiError::new(StatusCode::BAD_GATEWAY, message));

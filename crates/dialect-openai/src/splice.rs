@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn only_the_model_changes() {
-        let body = "{ \"x\" : [1, {\"model\": \"no\"}],\n\"model\":\"p/a\\u002fb\" ,\"messages\":[], \"stream\": false}";
+        let body =
+            "{ \"x\" : [1, {\"model\": \"no\"}],\n\"model\":\"p/a\\u002fb\" ,\"messages\":[], \"stream\": false}";
         let expected = "{ \"x\" : [1, {\"model\": \"no\"}],\n\"model\":\"a/b\" ,\"messages\":[], \"stream\": false}";
         assert_eq!(spliced(body, "a/b"), expected);
         assert_eq!(Envelope::read(body.as_bytes()).unwrap().model().unwrap(), "p/a/b");
@@ -213,9 +214,18 @@ mod tests {
     #[test]
     fn a_stream_asks_for_usage_unless_its_client_has_said() {
         let cases = [
-            (r#"{"model":"p/m","stream":true}"#, r#"{"model":"m","stream_options":{"include_usage":true},"stream":true}"#),
-            (r#"{"stream_options":null,"model":"p/m","stream":true}"#, r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#),
-            (r#"{"model":"p/m","stream":true,"stream_options":{ }}"#, r#"{"model":"m","stream":true,"stream_options":{"include_usage":true }}"#),
+            (
+                r#"{"model":"p/m","stream":true}"#,
+                r#"{"model":"m","stream_options":{"include_usage":true},"stream":true}"#,
+            ),
+            (
+                r#"{"stream_options":null,"model":"p/m","stream":true}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#,
+            ),
+            (
+                r#"{"model":"p/m","stream":true,"stream_options":{ }}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"include_usage":true }}"#,
+            ),
             (
                 r#"{"model":"p/m","stream":true,"stream_options":{"include_obfuscation":false}}"#,
                 r#"{"model":"m","stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}"#,
@@ -224,7 +234,10 @@ mod tests {
                 r#"{"model":"p/m","stream":true,"stream_options":{"include_usage":false}}"#,
                 r#"{"model":"m","stream":true,"stream_options":{"include_usage":false}}"#,
             ),
-            (r#"{"model":"p/m","stream":true,"stream_options":7}"#, r#"{"model":"m","stream":true,"stream_options":7}"#),
+            (
+                r#"{"model":"p/m","stream":true,"stream_options":7}"#,
+                r#"{"model":"m","stream":true,"stream_options":7}"#,
+            ),
             (r#"{"model":"p/m","stream":null}"#, r#"{"model":"m","stream":null}"#),
         ];
         for (body, expected) in cases {
@@ -234,7 +247,9 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_object_is_no_envelope() {
-        for body in ["", "[]", "[\"m\"]", "7", "{\"model\":\"a\",\"model\":\"b\"}", "{\"model\":\"a\"", "{\"model\":\"a\"} x"] {
+        for body in
+            ["", "[]", "[\"m\"]", "7", "{\"model\":\"a\",\"model\":\"b\"}", "{\"model\":\"a\"", "{\"model\":\"a\"} x"]
+        {
             assert!(Envelope::read(body.as_bytes()).is_none(), "{body}");
         }
         assert!(Envelope::read(&[b"{\"x\":".as_slice(), &[b'['; 100_000]].concat()).is_none());

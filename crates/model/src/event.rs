@@ -199,6 +199,13 @@ impl TextSoFar {
         TextSoFar { buffer: Arc::clone(&self.buffer), len: self.len, start: self.len }
     }
 
+    /// The same text with all that was pushed after this value was made.
+    #[must_use]
+    pub fn newest(&self) -> TextSoFar {
+        let len = self.buffer.read().unwrap_or_else(PoisonError::into_inner).len();
+        TextSoFar { buffer: Arc::clone(&self.buffer), len, start: self.start }
+    }
+
     /// The text of the current message up to here.
     pub fn with_current<T>(&self, read: impl FnOnce(&str) -> T) -> T {
         self.with(|text| read(&text[self.start..]))
@@ -355,6 +362,7 @@ mod tests {
         assert_eq!((one.with(str::to_owned), two.with(str::to_owned)), ("Hel".into(), "Hello".into()));
         let second = two.next_message().push("you");
         assert_eq!((second.with(str::to_owned), second.with_current(str::to_owned)), ("Helloyou".into(), "you".into()));
+        assert_eq!(one.newest().with(str::to_owned), "Helloyou");
     }
 
     #[test]

@@ -116,13 +116,16 @@ impl Provider for OpenAi {
         let url = if path == CHAT_PATH { self.chat_url.clone() } else { self.upstream.url(path)? };
         let response = self.upstream.send(self.upstream.post(url, body)).await?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Forwarded {
-            status: response.status().as_u16(),
-            content_type: header(CONTENT_TYPE),
-            retry_after: header(RETRY_AFTER),
-            content_length: response.content_length(),
-            body: timed_body(Arc::clone(&self.upstream), response).boxed(),
-        })
+        let (status, content_type, retry_after) = (response.status(), header(CONTENT_TYPE), header(RETRY_AFTER));
+        let content_length = response.content_length();
+        let (content_length, body) = if status.is_success() {
+            (content_length, timed_body(Arc::clone(&self.upstream), response).boxed())
+        } else {
+            // A refusal may repeat the key that was refused.
+            let body = Bytes::from(self.upstream.refusal_body(response).await);
+            (Some(body.len() as u64), futures_util::stream::iter([Ok(body)]).boxed())
+        };
+        Ok(Forwarded { status: status.as_u16(), content_type, retry_after, content_length, body })
     }
 }
 

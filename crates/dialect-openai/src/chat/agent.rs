@@ -6,13 +6,13 @@ use std::sync::Arc;
 use dialect::http::Caller;
 use futures_util::StreamExt;
 use model::{
-    Agent, Content, EndReason, ErrorKind, Event, NewMessage, OpError, Role, Run, RunId, RunLimits, RunOptions, RunOutcome,
-    RunState, SessionKey, StopCause, TextSoFar, Usage,
+    Agent, Content, EndReason, ErrorKind, Event, NewMessage, OpError, Role, Run, RunId, RunLimits, RunOptions,
+    RunOutcome, RunState, SessionKey, StopCause, TextSoFar, Usage,
 };
 use services::Services;
 use services::runs::{FollowItem, NewRun, RunFollower, StartGuard};
 
-use super::chunks::Head;
+use super::head::Head;
 use super::pieces::{Ended, Piece, Pieces};
 use super::request::Request;
 use crate::ORIGIN;
@@ -193,7 +193,9 @@ impl AgentTurn {
     /// The end of a turn whose last event was missed.
     async fn stored(&mut self) -> Result<(), ApiError> {
         let run = self.services.runs.get(&self.id).await?.filter(|run| run.state.is_over());
-        let Some(run) = run else { return Err(OpError::unavailable("the gateway is stopping; try again shortly").into()) };
+        let Some(run) = run else {
+            return Err(OpError::unavailable("the gateway is stopping; try again shortly").into());
+        };
         let newest = self.text.newest();
         self.grow(&newest);
         let finish = self.finish(&outcome(&run), run.usage, run.iterations)?;
@@ -231,7 +233,9 @@ fn outcome(run: &Run) -> RunOutcome {
         (RunState::Failed, Some(error)) => {
             RunOutcome::Failed { kind: error.kind.word().to_owned(), message: error.message.clone() }
         }
-        (RunState::Failed, None) => RunOutcome::Failed { kind: ErrorKind::Internal.word().to_owned(), message: String::new() },
+        (RunState::Failed, None) => {
+            RunOutcome::Failed { kind: ErrorKind::Internal.word().to_owned(), message: String::new() }
+        }
         _ => RunOutcome::Cancelled { cause: run.stop_cause.unwrap_or(StopCause::User) },
     }
 }

@@ -5,7 +5,7 @@ use model::{ToolCall, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::chunks::Head;
+use super::head::Head;
 use super::pieces::{Piece, Pieces};
 use crate::errors::ApiError;
 
@@ -127,7 +127,8 @@ impl From<Usage> for CompletionUsage {
 impl ChatCompletion {
     pub fn new(head: &Head, answers: Vec<Answer>, names_functions: bool) -> Self {
         let usage = answers.iter().fold(Usage::default(), |sum, answer| sum.plus(answer.usage));
-        let choices = answers.into_iter().enumerate().map(|(index, answer)| ChatChoice::new(index, answer, names_functions));
+        let choices =
+            answers.into_iter().enumerate().map(|(index, answer)| ChatChoice::new(index, answer, names_functions));
         Self {
             id: head.id.clone(),
             object: "chat.completion",

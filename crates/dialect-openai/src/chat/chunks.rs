@@ -6,9 +6,9 @@ use futures_util::{Stream, StreamExt};
 use model::Usage;
 use serde::Serialize;
 use serde_json::json;
-use services::Services;
 
 use super::answer::{CompletionUsage, finish_word};
+use super::head::Head;
 use super::pieces::{Piece, Pieces};
 use super::request::StreamWish;
 use crate::errors::FAILED_EVENT;
@@ -17,24 +17,6 @@ use crate::sse::DONE;
 
 /// Pieces at hand that go on in one write.
 const GATHERED_MAX: usize = 64;
-
-/// What all chunks of a completion share.
-#[derive(Debug, Clone)]
-pub(super) struct Head {
-    /// `chatcmpl-…`
-    pub id: String,
-    /// Unix seconds.
-    pub created: i64,
-    /// As the client calls it.
-    pub model: String,
-}
-
-impl Head {
-    pub fn new(services: &Services, model: &str) -> Self {
-        let id = format!("chatcmpl-{}", services.ids.uuid());
-        Self { id, created: services.clock.now().as_ms() / 1000, model: model.to_owned() }
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
@@ -95,7 +77,9 @@ impl Writer {
     fn new(head: &Head, style: Style) -> Self {
         let mut before = b"data: {\"id\":".to_vec();
         before.extend_from_slice(&quoted(&head.id));
-        before.extend_from_slice(format!(",\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":", head.created).as_bytes());
+        before.extend_from_slice(
+            format!(",\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":", head.created).as_bytes(),
+        );
         before.extend_from_slice(&quoted(&head.model));
         before.extend_from_slice(b",\"choices\":[");
         let null_usage = style.wish.is_some_and(|wish| wish.null_usage);

@@ -53,7 +53,9 @@ impl Format {
         fields.string("description", issues);
         let strict = fields.boolean("strict", issues).unwrap_or(false);
         let name = fields.filled_string("name", issues);
-        let is_legal = |name: &str| name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let is_legal = |name: &str| {
+            name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        };
         if name.is_some_and(|name| !is_legal(name)) {
             issues.add(fields.at("name"), "Invalid string: must have 1 to 64 characters of a-z A-Z 0-9 _ -");
         }
@@ -158,12 +160,20 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused() {
-        let of = |schema: Value| read(&json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } })).unwrap_err();
-        assert!(of(json!({ "type": "nothing" })).starts_with("Invalid request: response_format.json_schema.schema: is not a JSON Schema"));
+        let of = |schema: Value| {
+            read(&json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } })).unwrap_err()
+        };
+        assert!(
+            of(json!({ "type": "nothing" }))
+                .starts_with("Invalid request: response_format.json_schema.schema: is not a JSON Schema")
+        );
         assert!(of(json!({ "$ref": "file:///etc/hostname" })).contains("is not a JSON Schema"));
         assert!(of(json!(7)).ends_with("expected object, received number"));
         let message = read(&json!({ "type": "yaml" })).unwrap_err();
-        assert_eq!(message, "Invalid request: response_format.type: Invalid option: expected one of \"text\"|\"json_object\"|\"json_schema\"");
+        assert_eq!(
+            message,
+            "Invalid request: response_format.type: Invalid option: expected one of \"text\"|\"json_object\"|\"json_schema\""
+        );
         assert!(read(&json!({ "type": "json_schema" })).is_err());
         assert!(read(&json!({ "type": "json_schema", "json_schema": { "name": "a b" } })).is_err());
     }

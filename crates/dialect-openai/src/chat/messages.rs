@@ -82,7 +82,17 @@ impl Reader<'_> {
     }
 
     fn assistant(&mut self, fields: &Fields<'_>, index: usize) -> Option<NewMessage> {
-        let known = ["role", "content", "name", "refusal", "audio", "tool_calls", "function_call", "annotations", "reasoning_content"];
+        let known = [
+            "role",
+            "content",
+            "name",
+            "refusal",
+            "audio",
+            "tool_calls",
+            "function_call",
+            "annotations",
+            "reasoning_content",
+        ];
         fields.only(&known, self.issues);
         let mut calls = self.calls(fields);
         if let Some(call) = fields.object("function_call", self.issues) {
@@ -246,7 +256,8 @@ fn data_url(url: &str) -> Option<(String, String)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let mime_type = head.strip_suffix(";base64")?.split(';').next()?;
     let is_base64 = data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte));
-    (mime_type.contains('/') && !data.is_empty() && is_base64).then(|| (mime_type.to_ascii_lowercase(), data.to_owned()))
+    (mime_type.contains('/') && !data.is_empty() && is_base64)
+        .then(|| (mime_type.to_ascii_lowercase(), data.to_owned()))
 }
 
 /// A type by the end of a name.

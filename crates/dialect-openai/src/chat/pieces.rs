@@ -9,9 +9,16 @@ use crate::errors::ApiError;
 pub(super) enum Piece {
     Text(String),
     /// A call of a client's tool begins; `index` counts the calls of one answer from 0.
-    Call { index: usize, id: String, name: String },
+    Call {
+        index: usize,
+        id: String,
+        name: String,
+    },
     /// More of the text of a call's arguments.
-    Arguments { index: usize, text: String },
+    Arguments {
+        index: usize,
+        text: String,
+    },
     End(Ended),
 }
 

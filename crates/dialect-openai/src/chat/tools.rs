@@ -69,7 +69,8 @@ fn spec(function: &Fields<'_>, issues: &mut Issues) -> Option<ToolSpec> {
         }
     };
     let name = function.filled_string("name", issues)?;
-    let is_legal = name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_legal =
+        name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if !is_legal {
         issues.add(function.at("name"), "Invalid string: must have 1 to 64 characters of a-z A-Z 0-9 _ -");
         return None;

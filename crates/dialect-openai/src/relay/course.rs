@@ -181,7 +181,9 @@ impl Told {
     /// An item at the end of the stream, which may be cut short.
     fn last_item(&mut self, item: Item<'_>) {
         match item {
-            Item::Data(data) if data.trim_ascii() != b"[DONE]" && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err() => {}
+            Item::Data(data)
+                if data.trim_ascii() != b"[DONE]" && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err() => {
+            }
             Item::Data(_) => self.item(item),
             Item::Line(_) => {}
         }
@@ -208,7 +210,8 @@ impl Told {
         static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
         static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
         static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_calls\""));
-        let is_null = |finder: &Finder<'_>| finder.find_iter(rest).all(|at| value_is_null(&rest[at + finder.needle().len()..]));
+        let is_null =
+            |finder: &Finder<'_>| finder.find_iter(rest).all(|at| value_is_null(&rest[at + finder.needle().len()..]));
         let is_plain = self.opened.count_ones() >= self.wishes.choices.min(Choices::BITS)
             && rest.ends_with(b"}")
             && is_null(&FINISH)
@@ -307,7 +310,8 @@ impl Told {
     fn head_of(&self, frame: &Frame<'_>) -> Vec<u8> {
         let id = frame.id.map_or("\"\"", RawValue::get);
         let created = frame.created.map_or("0", RawValue::get);
-        let mut head = format!(r#"data: {{"id":{id},"object":"chat.completion.chunk","created":{created},"model":"#).into_bytes();
+        let mut head =
+            format!(r#"data: {{"id":{id},"object":"chat.completion.chunk","created":{created},"model":"#).into_bytes();
         head.extend_from_slice(&self.model);
         head.extend_from_slice(br#","choices":"#);
         head

@@ -32,7 +32,9 @@ pub(super) async fn answer(provider: &str, forwarded: Forwarded, asked: &str) ->
 pub(crate) fn read_answer<'a>(provider: &str, body: &'a [u8]) -> Result<Answered<'a>, ApiError> {
     let is_object = body.trim_ascii_start().starts_with(b"{");
     let answered = serde_json::from_slice(body).ok().filter(|_| is_object);
-    answered.ok_or_else(|| ProviderError::new(provider, ProviderErrorKind::Malformed, "the answer is not a JSON object").into())
+    answered.ok_or_else(|| {
+        ProviderError::new(provider, ProviderErrorKind::Malformed, "the answer is not a JSON object").into()
+    })
 }
 
 /// The whole body. Read to its end, so that the connection can be used again.
@@ -72,7 +74,9 @@ pub(super) fn is_error_body(body: &[u8]) -> bool {
 /// What a refusal in other words says.
 pub(super) fn message_of(body: &[u8], status: StatusCode) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = ["/error", "/message", "/detail", "/error/error", "/0/error/message"].into_iter().find_map(|path| value.pointer(path)?.as_str());
+    let said = ["/error", "/message", "/detail", "/error/error", "/0/error/message"]
+        .into_iter()
+        .find_map(|path| value.pointer(path)?.as_str());
     let text = String::from_utf8_lossy(body);
     let line = text.trim().lines().next().unwrap_or_default().trim();
     let plain = (value.is_null() && !line.is_empty() && !line.starts_with(['<', '{', '['])).then_some(line);
@@ -110,7 +114,9 @@ fn events(document: &Value) -> Vec<Value> {
     for choice in choices {
         let index = choice.get("index").cloned().unwrap_or_else(|| 0.into());
         let mut delta = choice.get("message").cloned().unwrap_or_default();
-        for (number, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+        for (number, call) in
+            delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+        {
             call["index"] = number.into();
         }
         events.push(chunk(json!([{ "index": index, "delta": delta, "finish_reason": null }])));

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use dialect_openai::UnknownModel;
-use model::{NewMessage, Role, SessionKind, Thinking};
+use model::{AgentId, NewMessage, Role, SessionKey, Thinking};
 use providers::testkit::{Gate, Reply, Scripted};
 use providers::{Chunk, FinishReason, ProviderErrorKind};
 use serde_json::{Value, json};
@@ -16,8 +16,14 @@ async fn an_agents_turn_is_an_answer() {
         gateway.scripted.push(Scripted::text("Hello there"));
         let (status, body) = gateway.chat(hi(model)).await;
         assert_eq!((status, &body["model"], &body["object"]), (200, &json!(model), &json!("chat.completion")));
-        assert_eq!(body["choices"][0]["message"], json!({ "role": "assistant", "content": "Hello there", "refusal": null }));
-        assert_eq!((&body["choices"][0]["finish_reason"], &body["usage"]["prompt_tokens"]), (&json!("stop"), &json!(10)));
+        assert_eq!(
+            body["choices"][0]["message"],
+            json!({ "role": "assistant", "content": "Hello there", "refusal": null })
+        );
+        assert_eq!(
+            (&body["choices"][0]["finish_reason"], &body["usage"]["prompt_tokens"]),
+            (&json!("stop"), &json!(10))
+        );
     }
 }
 
@@ -49,22 +55,28 @@ async fn the_whole_conversation_reaches_the_model_and_nothing_is_remembered() {
             { "role": "developer", "content": "second rule" }, { "role": "user", "content": "three" },
         ],
     });
-    assert_eq!(gateway.chat(body.clone()).await.0, 200);
+    let (status, answer) = gateway.chat(body).await;
+    assert_eq!(status, 200);
     assert_eq!(gateway.chat(hi("agent/main")).await.0, 200);
     let requests = gateway.scripted.requests();
     let conversation = |index: usize| -> Vec<(Role, String)> {
         let messages: &[NewMessage] = &requests[index].messages;
         messages.iter().skip(1).map(|message| (message.role, message.content.text().into_owned())).collect()
     };
-    let expected = [(Role::User, "one".to_owned()), (Role::Assistant, "two".to_owned()), (Role::User, "three".to_owned())];
+    let expected =
+        [(Role::User, "one".to_owned()), (Role::Assistant, "two".to_owned()), (Role::User, "three".to_owned())];
     assert_eq!(conversation(0), expected);
     let system = requests[0].messages[0].content.text().into_owned();
-    assert!(system.contains("You are a test.") && system.ends_with("first rule\nsecond rule"), "{system}");
-    assert_eq!((requests[0].sampling.max_output_tokens, requests[0].sampling.temperature, requests[0].thinking), (Some(77), Some(0.25), Some(Thinking::High)));
+    assert!(system.contains("You are a test.") && system.contains("first rule\nsecond rule"), "{system}");
+    assert_eq!(
+        (requests[0].sampling.max_output_tokens, requests[0].sampling.temperature, requests[0].thinking),
+        (Some(77), Some(0.25), Some(Thinking::High))
+    );
     assert_eq!(conversation(1), [(Role::User, "hi".to_owned())]);
     gateway.idle().await;
-    let sessions = gateway.services.sessions.list(Default::default()).await.unwrap();
-    assert!(sessions.iter().all(|session| session.key.kind() != SessionKind::Ephemeral), "{sessions:?}");
+    let session =
+        SessionKey::of_agent(&AgentId::main(), &format!("ephemeral:{}", answer["id"].as_str().unwrap())).unwrap();
+    assert_eq!(gateway.services.sessions.get(&session).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -81,7 +93,10 @@ async fn the_role_is_told_before_the_model_is_asked() {
     assert_eq!(text_of(&chunks, 0), "Hello you");
     let tail: Vec<Value> = chunks[chunks.len() - 3..].to_vec();
     assert_eq!(tail[0]["choices"], json!([{ "index": 0, "delta": {}, "finish_reason": "stop" }]));
-    assert_eq!((&tail[1]["choices"], tail[1]["usage"]["total_tokens"].is_u64(), &tail[2]), (&json!([]), true, &json!("[DONE]")));
+    assert_eq!(
+        (&tail[1]["choices"], tail[1]["usage"]["total_tokens"].is_u64(), &tail[2]),
+        (&json!([]), true, &json!("[DONE]"))
+    );
 }
 
 #[tokio::test]
@@ -98,11 +113,15 @@ async fn no_token_is_lost_on_a_reader_that_lags() {
 #[tokio::test]
 async fn agents_run_their_own_tools() {
     let gateway = Gateway::start().await;
-    gateway.scripted.push(Scripted::chunks([Chunk::Text("Let me look.".into())]).then(providers::testkit::Step::Chunk(Chunk::ToolCall {
-        index: 0,
-        id: "c1".into(),
-        name: "current_time".into(),
-    })).then_finish(FinishReason::ToolCalls));
+    gateway.scripted.push(
+        Scripted::chunks([Chunk::Text("Let me look.".into())])
+            .then(providers::testkit::Step::Chunk(Chunk::ToolCall {
+                index: 0,
+                id: "c1".into(),
+                name: "current_time".into(),
+            }))
+            .then_finish(FinishReason::ToolCalls),
+    );
     gateway.scripted.push(Scripted::text("It is late."));
     let chunks = gateway.stream(hi_stream("agent/main")).await.rest().await;
     assert_eq!(text_of(&chunks, 0), "Let me look.\n\nIt is late.");
@@ -123,7 +142,11 @@ async fn agents_run_their_own_tools() {
 #[tokio::test]
 async fn a_question_of_the_agent_is_its_answer() {
     let gateway = Gateway::start().await;
-    gateway.scripted.push(Scripted::tool_calls([("c1", "ask_user", json!({ "prompt": "Which one?", "options": ["a", "b"] }))]));
+    gateway.scripted.push(Scripted::tool_calls([(
+        "c1",
+        "ask_user",
+        json!({ "prompt": "Which one?", "options": ["a", "b"] }),
+    )]));
     let (status, body) = gateway.chat(hi("agent/main")).await;
     assert_eq!((status, &body["choices"][0]["message"]["content"]), (200, &json!("Which one?\n- a\n- b")));
     gateway.idle().await;
@@ -168,7 +191,8 @@ async fn failures_before_and_after_the_start_are_told_as_published() {
 
 #[tokio::test]
 async fn limits_are_finish_reasons() {
-    let gateway = Gateway::with(Setup { limits: Limits { max_iterations: 1, ..Limits::default() }, ..Setup::default() }).await;
+    let gateway =
+        Gateway::with(Setup { limits: Limits { max_iterations: 1, ..Limits::default() }, ..Setup::default() }).await;
     gateway.scripted.push(Scripted::tool_calls([("c1", "current_time", json!({}))]));
     let (status, body) = gateway.chat(hi("agent/main")).await;
     assert_eq!((status, &body["choices"][0]["finish_reason"]), (200, &json!("length")));
@@ -182,7 +206,12 @@ async fn several_turns_run_side_by_side() {
     gateway.scripted.push(Scripted::text("one"));
     gateway.scripted.push(Scripted::text("two"));
     let (_, body) = gateway.chat(with(hi("agent/main"), json!({ "n": 2 }))).await;
-    let mut texts: Vec<&str> = body["choices"].as_array().unwrap().iter().map(|choice| choice["message"]["content"].as_str().unwrap()).collect();
+    let mut texts: Vec<&str> = body["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["message"]["content"].as_str().unwrap())
+        .collect();
     texts.sort_unstable();
     assert_eq!(texts, ["one", "two"]);
 }
@@ -191,7 +220,8 @@ async fn several_turns_run_side_by_side() {
 async fn an_agent_is_told_of_the_form_and_kept_to_it() {
     let gateway = Gateway::start().await;
     let schema = json!({ "type": "object", "required": ["a"], "properties": { "a": { "type": "integer" } } });
-    let format = json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": schema } } });
+    let format =
+        json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": schema } } });
     gateway.scripted.push(Scripted::text("```json\n{\"a\": 1}\n```"));
     let (status, body) = gateway.chat(with(hi("main"), format.clone())).await;
     assert_eq!((status, &body["choices"][0]["message"]["content"]), (200, &json!("{\"a\": 1}")));
@@ -216,6 +246,10 @@ async fn an_agent_may_have_a_model_of_a_provider_of_this_api() {
 #[tokio::test]
 async fn an_empty_message_asks_nothing() {
     let gateway = Gateway::start().await;
-    let body = json!({ "model": "main", "messages": [{ "role": "user", "content": "x" }, { "role": "user", "content": "" }] });
-    assert_eq!(gateway.chat(body).await, (400, error("No user message found in messages array", "invalid_request_error", None)));
+    let body =
+        json!({ "model": "main", "messages": [{ "role": "user", "content": "x" }, { "role": "user", "content": "" }] });
+    assert_eq!(
+        gateway.chat(body).await,
+        (400, error("No user message found in messages array", "invalid_request_error", None))
+    );
 }

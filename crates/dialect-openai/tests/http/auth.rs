@@ -81,7 +81,8 @@ async fn bodies_are_bounded_and_must_be_json() {
     for path in ["/v1/chat/completions", "/v1/embeddings"] {
         let (status, body) = answer(gateway.post_text(path, "x".repeat(2001)).await).await;
         assert_eq!((status, body), (413, error("Request body too large", "invalid_request_error", None)));
-        let chunks = futures_util::stream::iter(vec![Ok::<_, std::io::Error>(bytes::Bytes::from("x".repeat(1500))); 2]);
+        let chunks = vec!["x".repeat(1500); 2].into_iter().map(Ok::<_, std::io::Error>);
+        let chunks = futures_util::stream::iter(chunks);
         let (status, _) = answer(gateway.post_text(path, reqwest::Body::wrap_stream(chunks)).await).await;
         assert_eq!(status, 413);
         for text in ["", "{", "nonsense", "\u{0}", &"[".repeat(200)] {

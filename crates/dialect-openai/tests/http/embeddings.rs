@@ -19,7 +19,8 @@ fn floats(text: &str) -> Vec<f32> {
 async fn any_model_name_means_the_gateways_embedder() {
     let setup = Setup { embedder: Some(ModelRef::new("scripted", "embed-1")), ..Setup::default() };
     let gateway = Gateway::with(setup).await;
-    let (status, list) = embed(&gateway, json!({ "model": "text-embedding-3-small", "input": "hello", "whatever": true })).await;
+    let (status, list) =
+        embed(&gateway, json!({ "model": "text-embedding-3-small", "input": "hello", "whatever": true })).await;
     assert_eq!((status, &list["object"], &list["model"]), (200, &json!("list"), &json!("scripted/embed-1")));
     // Five characters are two tokens.
     assert_eq!(list["usage"], json!({ "prompt_tokens": 2, "total_tokens": 2 }));
@@ -31,7 +32,8 @@ async fn any_model_name_means_the_gateways_embedder() {
 #[tokio::test]
 async fn base64_holds_the_same_numbers() {
     let gateway = Gateway::start().await;
-    let ask = |encoding: &str| json!({ "model": "scripted/e", "input": ["one", "two words"], "encoding_format": encoding });
+    let ask =
+        |encoding: &str| json!({ "model": "scripted/e", "input": ["one", "two words"], "encoding_format": encoding });
     let (_, plain) = embed(&gateway, ask("float")).await;
     let (status, packed) = embed(&gateway, ask("base64")).await;
     assert_eq!((status, &packed["usage"]["prompt_tokens"]), (200, &json!(4)));
@@ -82,8 +84,12 @@ async fn a_provider_of_this_api_gets_every_field_and_its_answer_goes_through() {
     let gateway = Gateway::start().await;
     let reply = r#"{"object":"list","model":"e-1","data":[{"object":"embedding","index":0,"embedding":[0.5,-1.25]}],"usage":{"prompt_tokens":7,"total_tokens":7},"extra":1}"#;
     gateway.upstream.route("/embeddings", Reply::json(200, reply));
-    let (status, list) = embed(&gateway, json!({ "model": "up/org/e-1", "input": [1, 2, 3], "dimensions": 2, "user": "u" })).await;
-    assert_eq!((status, &list["model"], &list["extra"], &list["usage"]["total_tokens"]), (200, &json!("up/org/e-1"), &json!(1), &json!(7)));
+    let (status, list) =
+        embed(&gateway, json!({ "model": "up/org/e-1", "input": [1, 2, 3], "dimensions": 2, "user": "u" })).await;
+    assert_eq!(
+        (status, &list["model"], &list["extra"], &list["usage"]["total_tokens"]),
+        (200, &json!("up/org/e-1"), &json!(1), &json!(7))
+    );
     let sent = gateway.upstream.last_request().unwrap().json();
     assert_eq!(sent, json!({ "model": "org/e-1", "input": [1, 2, 3], "dimensions": 2, "user": "u" }));
     // Servers that do not know base64 send numbers all the same.
@@ -94,9 +100,15 @@ async fn a_provider_of_this_api_gets_every_field_and_its_answer_goes_through() {
 #[tokio::test]
 async fn a_refusal_of_the_provider_reaches_the_client() {
     let gateway = Gateway::start().await;
-    gateway.upstream.push(Reply::json(429, r#"{"error":{"message":"slow down","type":"tokens","param":null,"code":"x"}}"#).header("retry-after", "9"));
+    gateway.upstream.push(
+        Reply::json(429, r#"{"error":{"message":"slow down","type":"tokens","param":null,"code":"x"}}"#)
+            .header("retry-after", "9"),
+    );
     let response = gateway.post("/v1/embeddings", json!({ "model": "up/e", "input": "x" })).await;
     assert_eq!(response.headers()["retry-after"], "9");
     let (status, body) = answer(response).await;
-    assert_eq!((status, &body["error"]["message"], &body["error"]["type"]), (429, &json!("slow down"), &json!("tokens")));
+    assert_eq!(
+        (status, &body["error"]["message"], &body["error"]["type"]),
+        (429, &json!("slow down"), &json!("tokens"))
+    );
 }

@@ -32,7 +32,14 @@ async fn one_model_is_read_by_either_spelling() {
 #[tokio::test]
 async fn unknown_and_undecodable_models_are_not_found() {
     let gateway = Gateway::start().await;
-    for path in ["/v1/models/nobody/x", "/v1/models/nobody", "/v1/models/agent/off", "/v1/models/agent/nobody", "/v1/models/%FF", "/v1/models/up/"] {
+    for path in [
+        "/v1/models/nobody/x",
+        "/v1/models/nobody",
+        "/v1/models/agent/off",
+        "/v1/models/agent/nobody",
+        "/v1/models/%FF",
+        "/v1/models/up/",
+    ] {
         assert_eq!(gateway.get(path).await, (404, error("Model not found", "not_found_error", None)), "{path}");
     }
 }
@@ -41,6 +48,9 @@ async fn unknown_and_undecodable_models_are_not_found() {
 async fn head_answers_with_headers_alone() {
     let gateway = Gateway::start().await;
     let response = gateway.request(Method::HEAD, "/v1/models").send().await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (200, "application/json"));
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()),
+        (200, "application/json")
+    );
     assert_eq!(response.bytes().await.unwrap().len(), 0);
 }

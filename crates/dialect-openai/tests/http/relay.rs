@@ -11,7 +11,9 @@ const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1
  "usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"x_vendor":{"model":"inner"}}"#;
 
 fn chunk(choices: &str) -> String {
-    format!("data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":17,\"model\":\"vendor-model-2026\",\"choices\":{choices}}}\n\n")
+    format!(
+        "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":17,\"model\":\"vendor-model-2026\",\"choices\":{choices}}}\n\n"
+    )
 }
 
 fn role() -> String {
@@ -46,7 +48,10 @@ async fn a_whole_answer_goes_through_with_the_clients_name_for_the_model() {
     assert_eq!(String::from_utf8(seen.body.clone()).unwrap(), body.replace("up/org/vendor-model", "org/vendor-model"));
     let head = |name: &str| seen.header(name).map(str::to_owned);
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/chat/completions"));
-    assert_eq!((head("authorization"), head("content-type")), (Some("Bearer sk-upstream-secret".into()), Some("application/json".into())));
+    assert_eq!(
+        (head("authorization"), head("content-type")),
+        (Some("Bearer sk-upstream-secret".into()), Some("application/json".into()))
+    );
 }
 
 #[tokio::test]
@@ -163,7 +168,10 @@ async fn refusals_reach_the_client_with_status_wait_and_words() {
 #[tokio::test]
 async fn a_key_that_an_upstream_repeats_is_not_passed_on() {
     let gateway = Gateway::start().await;
-    gateway.upstream.push(Reply::json(401, r#"{"error":{"message":"wrong key sk-upstream-secret","type":"t","param":null,"code":null}}"#));
+    gateway.upstream.push(Reply::json(
+        401,
+        r#"{"error":{"message":"wrong key sk-upstream-secret","type":"t","param":null,"code":null}}"#,
+    ));
     let response = gateway.post("/v1/chat/completions", hi("up/m")).await;
     assert_eq!(response.status(), 401);
     assert!(!response.text().await.unwrap().contains("sk-upstream-secret"));
@@ -175,7 +183,9 @@ async fn an_upstream_that_is_not_there_or_talks_nonsense_is_a_server_error() {
     let gateway = Gateway::with(Setup { more: vec![openai("gone", &nowhere)], ..Setup::default() }).await;
     let (status, body) = gateway.chat(hi("gone/m")).await;
     assert_eq!((status, &body["error"]["type"]), (502, &json!("server_error")));
-    for reply in [Reply::json(200, "nonsense"), Reply::json(200, "[]"), Reply::json(200, "{\"model\":").then(Piece::Cut)] {
+    for reply in
+        [Reply::json(200, "nonsense"), Reply::json(200, "[]"), Reply::json(200, "{\"model\":").then(Piece::Cut)]
+    {
         gateway.upstream.push(reply);
         let (status, body) = gateway.chat(hi("up/m")).await;
         assert_eq!((status, &body["error"]["type"]), (502, &json!("server_error")));
@@ -186,7 +196,11 @@ async fn an_upstream_that_is_not_there_or_talks_nonsense_is_a_server_error() {
 async fn only_what_decides_about_the_answers_form_is_checked() {
     let gateway = Gateway::start().await;
     for (fields, message, param) in [
-        (json!({ "messages": [] }), "Invalid request: messages: Too small: expected array to have >=1 items", "messages"),
+        (
+            json!({ "messages": [] }),
+            "Invalid request: messages: Too small: expected array to have >=1 items",
+            "messages",
+        ),
         (json!({ "messages": "x" }), "Invalid request: messages: Invalid input: expected array", "messages"),
         (json!({ "stream": 1 }), "Invalid request: stream: Invalid input: expected boolean", "stream"),
     ] {
@@ -237,12 +251,16 @@ async fn connections_to_the_upstream_are_used_again() {
 async fn several_answers_of_one_request_go_through() {
     let gateway = Gateway::start().await;
     let second = chunk(r#"[{"index":1,"delta":{"content":"Moin"},"finish_reason":null}]"#);
-    let stop = chunk(r#"[{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{},"finish_reason":"length"}]"#);
+    let stop =
+        chunk(r#"[{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{},"finish_reason":"length"}]"#);
     gateway.upstream.push(Reply::sse([word("Hi"), second, stop, "data: [DONE]\n\n".into()].concat()));
     let chunks = gateway.stream(with(hi_stream("up/m"), json!({ "n": 2 }))).await.rest().await;
     assert_eq!((text_of(&chunks, 0), text_of(&chunks, 1)), ("Hi".into(), "Moin".into()));
     let roles = chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["role"] == "assistant").count();
-    assert_eq!((roles, gateway.upstream.last_request().map(|seen: Seen| seen.json()["n"].clone())), (2, Some(json!(2))));
+    assert_eq!(
+        (roles, gateway.upstream.last_request().map(|seen: Seen| seen.json()["n"].clone())),
+        (2, Some(json!(2)))
+    );
 }
 
 #[tokio::test]
@@ -254,7 +272,10 @@ async fn providers_of_other_wires_are_not_passed_through() {
     let (status, body) = gateway.chat(hi("claude/any-model")).await;
     assert_eq!((status, &body["model"], &body["object"]), (200, &json!("claude/any-model"), &json!("chat.completion")));
     assert_eq!(vendor.last_request().unwrap().target, "/v1/messages");
-    vendor.push(Reply::json(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#).header("retry-after", "3"));
+    vendor.push(
+        Reply::json(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#)
+            .header("retry-after", "3"),
+    );
     let response = gateway.post("/v1/chat/completions", hi("claude/any-model")).await;
     assert_eq!(response.headers()["retry-after"], "3");
     let (status, body) = answer(response).await;

@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use dialect::http::{Gate, HttpRules};
 use dialect_openai::{OpenAi, OpenAiSettings, UnknownModel};
 use futures_util::StreamExt;
 use model::{
-    Agent, AgentId, AgentIdentity, Clock, FixedClock, Ids, ModelRef, OpError, Scope, ScopeSet, Secret, SystemClock, Thinking, Timestamp,
+    Agent, AgentId, AgentIdentity, Clock, FixedClock, Ids, ModelRef, OpError, Scope, ScopeSet, Secret, SystemClock,
+    Thinking, Timestamp,
 };
 use providers::testkit::{ScriptedProvider, ScriptedServer, install_tls};
 use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
@@ -104,7 +105,11 @@ impl Gateway {
             clock,
             ids,
             store,
-            agents: vec![agent("main", "scripted/default"), agent("second", "up/vendor-model"), Agent { enabled: false, ..agent("off", "scripted/x") }],
+            agents: vec![
+                agent("main", "scripted/default"),
+                agent("second", "up/vendor-model"),
+                Agent { enabled: false, ..agent("off", "scripted/x") },
+            ],
             models: Models::new(registry, router, None),
             tools: Arc::new(tools::Registry::built_in()),
             rules: SessionRules::default(),
@@ -122,7 +127,8 @@ impl Gateway {
         });
         services.tokens.set_configured(tokens.collect());
         let rules = Arc::new(Rules { requests: setup.rate_max_requests, body: setup.body_bytes_max });
-        let gate = Arc::new(Gate::new(Arc::clone(&services), move || Arc::clone(&rules) as Arc<dyn HttpRules>, |_, _| false));
+        let gate =
+            Arc::new(Gate::new(Arc::clone(&services), move || Arc::clone(&rules) as Arc<dyn HttpRules>, |_, _| false));
         let unknown_model = setup.unknown_model;
         let openai = OpenAi::new(Arc::clone(&services), Arc::new(move || OpenAiSettings { unknown_model }), gate);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
@@ -241,6 +247,7 @@ pub fn openai(name: &str, base_url: &str) -> Arc<dyn Provider> {
 }
 
 pub fn provider(name: &str, kind: ProviderKind, base_url: &str) -> Arc<dyn Provider> {
+    install_tls();
     let settings = ProviderSettings {
         base_url: Some(base_url.to_owned()),
         api_key: Some(Secret::new("sk-upstream-secret")),
@@ -334,6 +341,3 @@ impl GatewayConfig for NoConfig {
         Err(OpError::unavailable("there is no file"))
     }
 }
-
-/// Collects what a test's own provider was asked.
-pub type Log<T> = Arc<Mutex<Vec<T>>>;

@@ -17,7 +17,13 @@ fn tool() -> Value {
 async fn a_whole_answer_has_the_published_shape() {
     let gateway = Gateway::start().await;
     let usage = Usage { input: 10, output: 3, cache_read: 4, reasoning: 1, ..Usage::default() };
-    let chunks = [Chunk::Reasoning("hm".into()), Chunk::Text("Hello ".into()), Chunk::Text("you".into()), Chunk::Usage(usage), Chunk::Finish(FinishReason::Stop)];
+    let chunks = [
+        Chunk::Reasoning("hm".into()),
+        Chunk::Text("Hello ".into()),
+        Chunk::Text("you".into()),
+        Chunk::Usage(usage),
+        Chunk::Finish(FinishReason::Stop),
+    ];
     gateway.scripted.push(Scripted::chunks(chunks));
     let (status, body) = gateway.chat(hi(MODEL)).await;
     let id = body["id"].as_str().unwrap().to_owned();
@@ -59,7 +65,10 @@ async fn the_whole_request_reaches_the_model() {
     ];
     assert_eq!((seen.model.as_str(), seen.messages), ("any", messages));
     assert_eq!((seen.tools.len(), seen.tool_choice, seen.parallel_tool_calls), (1, ToolChoice::Required, Some(false)));
-    assert_eq!((seen.thinking, seen.sampling.max_output_tokens, seen.sampling.stop), (Some(Thinking::Low), Some(50), vec!["a".into(), "b".into()]));
+    assert_eq!(
+        (seen.thinking, seen.sampling.max_output_tokens, seen.sampling.stop),
+        (Some(Thinking::Low), Some(50), vec!["a".into(), "b".into()])
+    );
     assert_eq!(seen.response_format, Some(ResponseFormat::JsonSchema { name: "x".into(), schema, strict: true }));
 }
 
@@ -79,7 +88,10 @@ async fn a_stream_has_the_published_order() {
     let usage = &chunks[4];
     assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(12)));
     assert_eq!(chunks[5], "[DONE]");
-    let heads: Vec<_> = chunks[..5].iter().map(|chunk| (chunk["id"].clone(), chunk["created"].clone(), chunk["model"].clone(), chunk["object"].clone())).collect();
+    let heads: Vec<_> = chunks[..5]
+        .iter()
+        .map(|chunk| (chunk["id"].clone(), chunk["created"].clone(), chunk["model"].clone(), chunk["object"].clone()))
+        .collect();
     let id = chunks[0]["id"].clone();
     assert_eq!(heads, vec![(id, json!(NOW_MS / 1000), json!(MODEL), json!("chat.completion.chunk")); 5]);
     assert!(chunks[..4].iter().all(|chunk| chunk.get("usage").is_none()));
@@ -102,7 +114,10 @@ async fn usage_is_told_as_the_client_wishes() {
 async fn calls_of_tools_are_told_whole_and_in_pieces() {
     let gateway = Gateway::start().await;
     let calls = || {
-        Scripted::tool_calls([("c1", "weather", json!({ "city": "Oslo" })), ("c2", "weather", json!({ "city": "Rome" }))])
+        Scripted::tool_calls([
+            ("c1", "weather", json!({ "city": "Oslo" })),
+            ("c2", "weather", json!({ "city": "Rome" })),
+        ])
     };
     gateway.scripted.push(calls());
     let ask = |fields: Value| with(with(hi(MODEL), json!({ "tools": [tool()] })), fields);
@@ -123,7 +138,9 @@ async fn calls_of_tools_are_told_whole_and_in_pieces() {
 #[tokio::test]
 async fn the_form_before_tools_is_answered_in_its_own_words() {
     let gateway = Gateway::start().await;
-    let ask = |stream: bool| with(hi(MODEL), json!({ "functions": [{ "name": "weather" }], "function_call": "auto", "stream": stream }));
+    let ask = |stream: bool| {
+        with(hi(MODEL), json!({ "functions": [{ "name": "weather" }], "function_call": "auto", "stream": stream }))
+    };
     gateway.scripted.push(Scripted::tool_calls([("c1", "weather", json!({}))]));
     let (_, body) = gateway.chat(ask(false)).await;
     let choice = &body["choices"][0];
@@ -138,7 +155,11 @@ async fn the_form_before_tools_is_answered_in_its_own_words() {
 #[tokio::test]
 async fn finish_reasons_are_told() {
     let gateway = Gateway::start().await;
-    for (reason, word) in [(FinishReason::Length, "length"), (FinishReason::ContentFilter, "content_filter"), (FinishReason::Stop, "stop")] {
+    for (reason, word) in [
+        (FinishReason::Length, "length"),
+        (FinishReason::ContentFilter, "content_filter"),
+        (FinishReason::Stop, "stop"),
+    ] {
         gateway.scripted.push(Scripted::chunks([Chunk::Text("x".into()), Chunk::Finish(reason)]));
         let (_, body) = gateway.chat(hi(MODEL)).await;
         assert_eq!(body["choices"][0]["finish_reason"], word);
@@ -155,14 +176,22 @@ async fn several_answers_are_asked_for_at_once() {
         gateway.scripted.push(Scripted::text(text));
     }
     let (_, body) = gateway.chat(with(hi(MODEL), json!({ "n": 2 }))).await;
-    let mut texts: Vec<(u64, String)> = body["choices"].as_array().unwrap().iter().map(|choice| {
-        (choice["index"].as_u64().unwrap(), choice["message"]["content"].as_str().unwrap().to_owned())
-    }).collect();
+    let mut texts: Vec<(u64, String)> = body["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| (choice["index"].as_u64().unwrap(), choice["message"]["content"].as_str().unwrap().to_owned()))
+        .collect();
     texts.sort();
     assert_eq!(texts, [(0, "one two".to_owned()), (1, "three".to_owned())]);
     assert_eq!(body["usage"]["prompt_tokens"], 20);
     for text in ["a", "b"] {
-        gateway.scripted.push(Scripted::chunks([Chunk::Text("start ".into())]).then_wait(&gate).then_text(text).then_finish(FinishReason::Stop));
+        gateway.scripted.push(
+            Scripted::chunks([Chunk::Text("start ".into())])
+                .then_wait(&gate)
+                .then_text(text)
+                .then_finish(FinishReason::Stop),
+        );
     }
     let mut stream = gateway.stream(with(hi_stream(MODEL), json!({ "n": 2 }))).await;
     let roles = [stream.next_chunk().await, stream.next_chunk().await];
@@ -178,7 +207,11 @@ async fn several_answers_are_asked_for_at_once() {
 async fn a_vendors_refusal_keeps_its_status() {
     let gateway = Gateway::start().await;
     let refusal = |kind, status, wait: Option<u64>| {
-        let error = ProviderError { status: Some(status), retry_after: wait.map(Duration::from_secs), ..ProviderError::new("x", kind, "no") };
+        let error = ProviderError {
+            status: Some(status),
+            retry_after: wait.map(Duration::from_secs),
+            ..ProviderError::new("x", kind, "no")
+        };
         Scripted::Refuse(error)
     };
     for (kind, status, word) in [
@@ -189,7 +222,10 @@ async fn a_vendors_refusal_keeps_its_status() {
     ] {
         gateway.scripted.push(refusal(kind, status, None));
         let (seen, body) = gateway.chat(hi_stream(MODEL)).await;
-        assert_eq!((seen, &body["error"]["type"], &body["error"]["message"]), (status, &json!(word), &json!("scripted: no")));
+        assert_eq!(
+            (seen, &body["error"]["type"], &body["error"]["message"]),
+            (status, &json!(word), &json!("scripted: no"))
+        );
     }
     gateway.scripted.push(refusal(ProviderErrorKind::RateLimited, 429, Some(120)));
     let response = gateway.post("/v1/chat/completions", hi(MODEL)).await;
@@ -231,7 +267,17 @@ async fn wrong_requests_are_refused_before_anybody_is_asked() {
     let message = "Invalid request: temperature: Too big: expected number to be <=2; : Unrecognized key: \"bogus\"";
     assert_eq!(seen, (400, error(message, "invalid_request_error", Some("temperature"))));
     let seen = gateway.chat(json!({ "messages": [{ "role": "user", "content": "x" }] })).await;
-    assert_eq!(seen, (400, error("Invalid request: model: Invalid input: expected string, received undefined", "invalid_request_error", Some("model"))));
+    assert_eq!(
+        seen,
+        (
+            400,
+            error(
+                "Invalid request: model: Invalid input: expected string, received undefined",
+                "invalid_request_error",
+                Some("model")
+            )
+        )
+    );
     let seen = gateway.chat(json!({ "model": MODEL, "messages": [{ "role": "system", "content": "x" }] })).await;
     assert_eq!(seen, (400, error("No user message found in messages array", "invalid_request_error", None)));
     assert_eq!(gateway.scripted.requests().len(), 0);

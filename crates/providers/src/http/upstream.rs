@@ -140,6 +140,16 @@ impl Upstream {
         self.without_secrets(refusal::from_response(&self.name, status, &headers, &body))
     }
 
+    /// The body of a refused request for callers that pass it on: its beginning, without secrets.
+    pub async fn refusal_body(&self, response: Response) -> Vec<u8> {
+        // A refusal without its body is still a refusal.
+        let body = self.read_all(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        match String::from_utf8(body) {
+            Ok(text) => self.redacted(text).into_bytes(),
+            Err(error) => error.into_bytes(),
+        }
+    }
+
     /// What went wrong below HTTP, in words without URL and key.
     pub fn transport_error(&self, error: &reqwest::Error) -> ProviderError {
         let cause = root_cause(error);
@@ -178,15 +188,20 @@ impl Upstream {
     }
 
     fn without_secrets(&self, mut error: ProviderError) -> ProviderError {
+        error.message = self.redacted(error.message);
+        error.body = error.body.map(|body| self.redacted(body));
+        error
+    }
+
+    fn redacted(&self, mut text: String) -> String {
         for secret in &self.secrets {
             let secret = secret.expose_secret();
             // Shorter values stand in ordinary words and are no secrets.
-            if secret.len() >= 6 {
-                error.message = error.message.replace(secret, model::REDACTED);
-                error.body = error.body.map(|body| body.replace(secret, model::REDACTED));
+            if secret.len() >= 6 && text.contains(secret) {
+                text = text.replace(secret, model::REDACTED);
             }
         }
-        error
+        text
     }
 }
 

@@ -53,7 +53,10 @@ fn the_fields_of_the_published_api_are_kept_to_their_bounds() {
         assert_eq!(refusal(fields.clone()), message, "{fields}");
     }
     let message = refusal(json!({ "messages": [{ "role": "wizard", "content": "x" }] }));
-    assert!(message.starts_with("Invalid request: messages.0.role: Invalid option: expected one of \"system\""), "{message}");
+    assert!(
+        message.starts_with("Invalid request: messages.0.role: Invalid option: expected one of \"system\""),
+        "{message}"
+    );
     let error = Request::read(&json!([])).unwrap_err();
     assert_eq!(error.message, "Invalid request: : Invalid input: expected object, received array");
 }
@@ -96,7 +99,10 @@ fn everything_documented_is_accepted() {
         "store": true, "web_search_options": {}, "response_format": { "type": "json_object" },
     }));
     assert_eq!(request.stream, Some(StreamWish { usage: true, null_usage: true }));
-    assert_eq!((request.choices, request.thinking, request.parallel_tool_calls), (3, Some(Thinking::High), Some(false)));
+    assert_eq!(
+        (request.choices, request.thinking, request.parallel_tool_calls),
+        (3, Some(Thinking::High), Some(false))
+    );
     let expected = Sampling {
         temperature: Some(0.5),
         top_p: Some(1.0),
@@ -199,11 +205,24 @@ fn parts_that_cannot_be_read_are_named() {
     let part = |part: Value| refusal(json!({ "messages": [{ "role": "user", "content": [part] }] }));
     assert!(part(json!({ "type": "video" })).contains("messages.0.content.0.type: Invalid option"));
     assert!(part(json!({ "type": "text" })).contains("messages.0.content.0.text: Invalid input: expected string"));
-    assert!(part(json!({ "type": "image_url", "image_url": { "url": "ftp://x" } })).contains("messages.0.content.0.image_url.url: Invalid URL"));
-    assert!(part(json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,$" } })).contains("Invalid URL"));
-    assert!(part(json!({ "type": "image_url" })).contains("messages.0.content.0.image_url: Invalid input: expected object"));
-    assert!(part(json!({ "type": "input_audio", "input_audio": { "data": "x", "format": "ogg" } })).contains("input_audio.format: Invalid option"));
-    assert!(part(json!({ "type": "file", "file": { "file_id": "file-1" } })).contains("messages.0.content.0.file.file_id: uploaded files"));
+    assert!(
+        part(json!({ "type": "image_url", "image_url": { "url": "ftp://x" } }))
+            .contains("messages.0.content.0.image_url.url: Invalid URL")
+    );
+    assert!(
+        part(json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,$" } })).contains("Invalid URL")
+    );
+    assert!(
+        part(json!({ "type": "image_url" })).contains("messages.0.content.0.image_url: Invalid input: expected object")
+    );
+    assert!(
+        part(json!({ "type": "input_audio", "input_audio": { "data": "x", "format": "ogg" } }))
+            .contains("input_audio.format: Invalid option")
+    );
+    assert!(
+        part(json!({ "type": "file", "file": { "file_id": "file-1" } }))
+            .contains("messages.0.content.0.file.file_id: uploaded files")
+    );
     let system = json!({ "messages": [{ "role": "system", "content": [{ "type": "image_url", "image_url": { "url": "https://x" } }] }] });
     assert!(refusal(system).contains("messages.0.content.0.type: Invalid option: expected one of \"text\""));
 }
@@ -211,7 +230,9 @@ fn parts_that_cannot_be_read_are_named() {
 #[test]
 fn tools_and_their_choice_are_read() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "d", "parameters": { "type": "object" }, "strict": true } });
-    let request = read(json!({ "tools": [tool("a"), tool("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }));
+    let request = read(
+        json!({ "tools": [tool("a"), tool("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
+    );
     assert_eq!(request.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(request.tool_choice, ToolChoice::Named("b".into()));
     let choice = |word: &str| read(json!({ "tools": [tool("a")], "tool_choice": word })).tool_choice;
@@ -223,7 +244,10 @@ fn tools_and_their_choice_are_read() {
         (json!({ "tools": [{ "type": "function" }] }), "tools.0.function: Invalid input: expected object"),
         (json!({ "tools": [tool("a b")] }), "tools.0.function.name: Invalid string"),
         (json!({ "tools": [tool("a")], "tool_choice": "sometimes" }), "tool_choice: Invalid input"),
-        (json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "z" } } }), "tool_choice: names \"z\""),
+        (
+            json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "z" } } }),
+            "tool_choice: names \"z\"",
+        ),
         (json!({ "tool_choice": "required" }), "tool_choice: asks for a call"),
     ] {
         let message = refusal(fields.clone());

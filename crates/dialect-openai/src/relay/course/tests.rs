@@ -31,7 +31,9 @@ fn events(text: &str) -> Vec<Value> {
 }
 
 fn chunk(choices: &str) -> String {
-    format!("data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"choices\":{choices}}}\n\n")
+    format!(
+        "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"choices\":{choices}}}\n\n"
+    )
 }
 
 fn owed(choices: Value) -> Value {
