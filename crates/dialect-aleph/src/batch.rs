@@ -13,12 +13,29 @@ pub fn elements(text: &str) -> Option<Vec<&RawValue>> {
     (1..=BATCH_MAX).contains(&elements.len()).then_some(elements)
 }
 
-/// An answer to one element, `None` for a notification, and what may start once it is on its way.
-pub type Element = (Option<Bytes>, Option<Box<dyn FnOnce() + Send>>);
+/// What a message, or a whole batch, comes to.
+#[derive(Default)]
+pub struct Answered {
+    /// Absent for a notification.
+    pub frame: Option<Bytes>,
+    /// What may start once the frame is on its way.
+    pub then: Option<Box<dyn FnOnce() + Send>>,
+    /// The frame is the first to name a run.
+    pub reveals_run: bool,
+}
+
+impl From<Option<Bytes>> for Answered {
+    fn from(frame: Option<Bytes>) -> Self {
+        Self { frame, ..Self::default() }
+    }
+}
 
 /// Runs all elements concurrently and joins their answers; no frame at all when none has one.
-pub async fn run(elements: Vec<BoxFuture<'static, Element>>) -> Element {
-    let (answers, thens): (Vec<Option<Bytes>>, Vec<_>) = join_all(elements).await.into_iter().unzip();
+pub async fn run(elements: Vec<BoxFuture<'static, Answered>>) -> Answered {
+    let all = join_all(elements).await;
+    let reveals_run = all.iter().any(|answered| answered.reveals_run);
+    let (answers, thens): (Vec<Option<Bytes>>, Vec<_>) =
+        all.into_iter().map(|answered| (answered.frame, answered.then)).unzip();
     let thens: Vec<Box<dyn FnOnce() + Send>> = thens.into_iter().flatten().collect();
     let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
     let frame = (!answers.is_empty()).then(|| {
@@ -37,5 +54,5 @@ pub async fn run(elements: Vec<BoxFuture<'static, Element>>) -> Element {
             }
         })
     });
-    (frame, then)
+    Answered { frame, then, reveals_run }
 }

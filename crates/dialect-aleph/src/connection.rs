@@ -8,7 +8,7 @@ use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use dialect::peer::PeerInfo;
 use dialect::socket::{Outbox, Protocol, Received};
-use dialect::{Answer, depth, params};
+use dialect::{Answer, Method, depth, params};
 use events::{Delivery, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, future};
@@ -20,7 +20,7 @@ use services::presence::ConnectionCount;
 use services::runs::{FollowItem, RunFollower};
 use tokio::time::Instant;
 
-use crate::batch::{self, Element};
+use crate::batch::{self, Answered};
 use crate::errors::{self, AUTH_REQUIRED, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, PERMISSION_DENIED};
 use crate::events::Frame;
 use crate::framing::{self, Request};
@@ -46,6 +46,8 @@ pub struct AlephConnection {
     is_flat: bool,
     chunk_topics: ChunkTopics,
     failures: u32,
+    /// Calls in flight whose answers will be the first to name a run.
+    revealing: usize,
     connect_by: Option<Instant>,
     _count: ConnectionCount,
 }
@@ -62,6 +64,7 @@ impl AlephConnection {
             chunk_topics: settings.chunk_topics,
             is_flat: false,
             failures: 0,
+            revealing: 0,
             connect_by: required.then(|| Instant::now() + CONNECT_LIMIT),
             _count: aleph.services.presence.count_connection(),
             aleph,
@@ -80,7 +83,7 @@ impl AlephConnection {
         self.settings.rate_limit.exempt_loopback && self.peer.is_loopback()
     }
 
-    fn single(&mut self, text: &str, out: &mut Outbox) -> Received<Element> {
+    fn single(&mut self, text: &str, out: &mut Outbox) -> Received<Answered> {
         let request = match framing::request(text) {
             Ok(request) => request,
             Err(malformed) => {
@@ -106,12 +109,11 @@ impl AlephConnection {
                 }
                 Received::Done
             }
-            Dispatched::Call { work, in_order: true } => Received::CallInOrder(work),
-            Dispatched::Call { work, in_order: false } => Received::Call(work),
+            Dispatched::Call { work, in_order, reveals_run } => self.begun(work, in_order, reveals_run),
         }
     }
 
-    fn batch(&mut self, text: &str, out: &mut Outbox) -> Received<Element> {
+    fn batch(&mut self, text: &str, out: &mut Outbox) -> Received<Answered> {
         let Some(elements) = batch::elements(text) else {
             let (code, message) = match serde_json::from_str::<serde::de::IgnoredAny>(text) {
                 Ok(_) => (INVALID_REQUEST, format!("Invalid request: a batch has 1 to {} messages", batch::BATCH_MAX)),
@@ -120,9 +122,9 @@ impl AlephConnection {
             out.text(errors::response("null", &errors::object(code, &message, None)));
             return Received::Done;
         };
-        let refused = |frame: Option<Bytes>| -> BoxFuture<'static, Element> { future::ready((frame, None)).boxed() };
-        let mut in_order = false;
-        let work: Vec<BoxFuture<'static, Element>> = elements
+        let refused = |frame: Option<Bytes>| -> BoxFuture<'static, Answered> { future::ready(frame.into()).boxed() };
+        let (mut in_order, mut reveals_run) = (false, false);
+        let work: Vec<BoxFuture<'static, Answered>> = elements
             .into_iter()
             .map(|raw| match framing::request(raw.get()) {
                 Err(bad) => {
@@ -136,14 +138,20 @@ impl AlephConnection {
                 }
                 Ok(request) => match self.dispatch(request) {
                     Dispatched::Refused(frame) => refused(frame),
-                    Dispatched::Call { work, in_order: ordered } => {
+                    Dispatched::Call { work, in_order: ordered, reveals_run: reveals } => {
                         in_order |= ordered;
+                        reveals_run |= reveals;
                         work
                     }
                 },
             })
             .collect();
         let work = batch::run(work).boxed();
+        self.begun(work, in_order, reveals_run)
+    }
+
+    fn begun(&mut self, work: BoxFuture<'static, Answered>, in_order: bool, reveals_run: bool) -> Received<Answered> {
+        self.revealing += usize::from(reveals_run);
         if in_order { Received::CallInOrder(work) } else { Received::Call(work) }
     }
 
@@ -179,7 +187,7 @@ impl AlephConnection {
                 Some(data),
             ));
         }
-        let parameters = match parameters(method.name, request.params) {
+        let parameters = match parameters(method, request.params) {
             Ok(parameters) => parameters,
             Err(error) => return refuse(errors::of(&error)),
         };
@@ -190,17 +198,18 @@ impl AlephConnection {
             dialect: "aleph",
         };
         let work = method.call(call, parameters);
-        let in_order = method.in_order;
-        let name = method.name;
+        let (name, in_order) = (method.name, method.in_order);
+        // A notification has no answer that events could overtake.
+        let reveals_run = method.reveals_run && id.is_some();
         let work = async move {
             let result = work.await;
             if let Err(error) = &result {
                 log(name, error);
             }
             let (frame, then) = finish(id.as_deref(), result);
-            (frame, then)
+            Answered { frame, then, reveals_run }
         };
-        Dispatched::Call { work: work.boxed(), in_order }
+        Dispatched::Call { work: work.boxed(), in_order, reveals_run }
     }
 
     fn connect(&mut self, request: &Request<'_>, out: &mut Outbox) -> Result<Bytes, Value> {
@@ -290,7 +299,7 @@ impl AlephConnection {
 }
 
 impl Protocol for AlephConnection {
-    type Done = Element;
+    type Done = Answered;
 
     fn calls_max(&self) -> usize {
         CALLS_MAX
@@ -312,7 +321,7 @@ impl Protocol for AlephConnection {
         out.close(1008, "connect did not come in time");
     }
 
-    fn received(&mut self, text: Utf8Bytes, out: &mut Outbox) -> Received<Element> {
+    fn received(&mut self, text: Utf8Bytes, out: &mut Outbox) -> Received<Answered> {
         let text = text.as_str();
         if text.len() > 2 * depth::JSON_DEPTH_MAX && depth::is_too_deep(text) {
             let message = format!("Parse error: nested deeper than {}", depth::JSON_DEPTH_MAX);
@@ -322,17 +331,22 @@ impl Protocol for AlephConnection {
         if text.trim_start().starts_with('[') { self.batch(text, out) } else { self.single(text, out) }
     }
 
-    fn received_binary(&mut self, _: Bytes, out: &mut Outbox) -> Received<Element> {
+    fn received_binary(&mut self, _: Bytes, out: &mut Outbox) -> Received<Answered> {
         let error = errors::object(INVALID_REQUEST, "Invalid request: binary frames are not read", None);
         out.text(errors::response("null", &error));
         Received::Done
     }
 
-    fn completed(&mut self, (frame, then): Element, out: &mut Outbox) {
-        if let Some(frame) = frame {
+    fn completed(&mut self, answered: Answered, out: &mut Outbox) {
+        self.revealing -= usize::from(answered.reveals_run);
+        if let Some(frame) = answered.frame {
             out.text(frame);
         }
-        out.then(then);
+        out.then(answered.then);
+    }
+
+    fn holds_events(&self) -> bool {
+        self.revealing > 0
     }
 
     fn take_subscription(&mut self) -> Option<Option<Subscription>> {
@@ -399,21 +413,24 @@ enum Dispatched {
     /// The answer, or nothing to a notification.
     Refused(Option<Bytes>),
     Call {
-        work: BoxFuture<'static, Element>,
+        work: BoxFuture<'static, Answered>,
         in_order: bool,
+        reveals_run: bool,
     },
 }
 
-fn parameters(method: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>, OpError> {
+fn parameters(method: &Method, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>, OpError> {
     let is_object = raw.is_none_or(|raw| raw.get().starts_with('{') || raw.get() == "null");
-    if table::takes_anything(method) {
-        // Absent is `null` here, not an empty object.
-        return Ok(Some(raw.map_or_else(|| RawValue::NULL.to_owned(), ToOwned::to_owned)));
+    if is_object || method.takes_anything {
+        Ok(raw.map(ToOwned::to_owned))
+    } else {
+        Err(OpError::invalid("params", "must be an object"))
     }
-    if is_object { Ok(raw.map(ToOwned::to_owned)) } else { Err(OpError::invalid("params", "must be an object")) }
 }
 
-fn finish(id: Option<&str>, result: Result<Answer, OpError>) -> Element {
+type Then = Option<Box<dyn FnOnce() + Send>>;
+
+fn finish(id: Option<&str>, result: Result<Answer, OpError>) -> (Option<Bytes>, Then) {
     let (body, then) = match result {
         Ok(answer) => (Ok(Bytes::from(answer.json)), answer.then),
         Err(error) => (Err(errors::of(&error)), None),

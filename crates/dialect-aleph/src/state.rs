@@ -122,6 +122,10 @@ impl Connection for ConnectionState {
 
     fn started(&self, run: &RunId) {
         let mut inner = self.lock();
+        if inner.runs_started.contains(run) {
+            // A repeated message: the run is followed already.
+            return;
+        }
         if inner.runs_started.len() == RUNS_STARTED_MAX {
             inner.runs_started.pop_front();
         }

@@ -65,20 +65,16 @@ pub fn table() -> MethodTable {
     table.bind::<TokenRevoke>();
     table.bind::<CommandsList>();
     table.bind::<Health>();
-    table.bind::<Echo>();
+    table.bind_anything::<Echo>();
     table.bind::<Version>();
     table.in_order(&["events.subscribe", "events.unsubscribe"]);
+    table.reveals_run(&["agent.run", "chat.send"]);
     table.alias("agent.abort", "agent.cancel");
     table.alias("sessions.history", "session.history");
     table.alias("sessions.list", "session.list");
     table.alias("sessions.delete", "session.delete");
     table.alias("sessions.reset", "chat.clear");
     table
-}
-
-/// Methods whose parameters may be any JSON value.
-pub fn takes_anything(method: &str) -> bool {
-    method == "echo"
 }
 
 /// What a role may call at all; scopes come on top.

@@ -47,11 +47,15 @@ fn is_local_name(host: &str) -> bool {
     origin::is_loopback(host) || host.ends_with(".ts.net")
 }
 
-/// The nearest address that is not itself a trusted proxy, read from the right.
+/// The nearest address that is not itself a trusted proxy, read from the right; else the farthest.
 fn forwarded_address(peer: &PeerInfo, settings: &ArgentSettings) -> Option<IpAddr> {
     let parse = |text: &str| text.trim().trim_matches(['[', ']']).parse::<IpAddr>().ok();
     let hops = peer.header("x-forwarded-for").map(|hops| hops.rsplit(',').filter_map(parse).collect::<Vec<_>>());
-    hops.and_then(|hops| hops.iter().copied().find(|hop| !settings.trusted_proxies.contains(hop)))
+    let client = |hops: Vec<IpAddr>| {
+        let untrusted = hops.iter().find(|hop| !settings.trusted_proxies.contains(hop));
+        untrusted.or(hops.last()).copied()
+    };
+    hops.and_then(client)
         .or_else(|| peer.header("x-real-ip").and_then(parse))
 }
 

@@ -13,6 +13,7 @@ mod framing;
 mod handshake;
 mod health;
 mod keys;
+mod limits;
 mod link;
 mod methods;
 mod outcome;
@@ -109,8 +110,8 @@ pub fn upgrade(argent: &Arc<Argent>, upgrade: WebSocketUpgrade, peer: &PeerInfo)
     upgrade
         .read_buffer_size(socket::BUFFER_BYTES)
         .write_buffer_size(socket::BUFFER_BYTES)
-        .max_message_size(connection::FRAME_BYTES_MAX)
-        .max_frame_size(connection::FRAME_BYTES_MAX)
+        .max_message_size(limits::FRAME_BYTES_MAX)
+        .max_frame_size(limits::FRAME_BYTES_MAX)
         .on_upgrade(move |stream| async move {
             let lifecycle = argent.services.lifecycle.clone();
             let revocations = argent.services.tokens.revocations();

@@ -8,7 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use dialect::http::{Caller, Grant, Peer, first};
+use dialect::http::{self, Asker, Caller, Grant, Peer, client_ip};
 use dialect::origin::{is_host_allowed, is_origin_allowed};
 use dialect::peer::PeerInfo;
 use dialect::socket::{BUFFER_BYTES, Outbox, Protocol, Received, serve};
@@ -30,9 +30,24 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 const UNAUTHORIZED: u16 = 4001;
 const FORBIDDEN: u16 = 4003;
 
-/// Serves a WebSocket of this dialect. A bad token is told after the upgrade, as Comis's clients
-/// expect; pages of other sites do not get that far.
+/// Serves a WebSocket of this dialect on a path that no layer of ours counts. A bad token is told
+/// after the upgrade, as Comis's clients expect; callers over their limit and pages of other sites
+/// do not get that far.
 pub async fn upgrade(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, query_token: Option<String>) -> Response {
+    let gate = comis.gate();
+    let caller = gate.authenticate(&peer.headers, query_token.as_deref());
+    let ip = client_ip(&peer.headers, peer.remote.ip(), &comis.settings().trusted_proxies);
+    let asker = Asker { caller, ip };
+    let admission = gate.count(&asker);
+    if !admission.is_admitted {
+        return http::refusal(admission, false);
+    }
+    let mut response = upgrade_counted(comis, ws, peer, asker.caller);
+    admission.write(response.headers_mut());
+    response
+}
+
+fn upgrade_counted(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, caller: Option<Caller>) -> Response {
     let settings = comis.settings();
     if !is_host_allowed(peer.host(), peer.listens_on_loopback, &settings.cors_origins) {
         return refusal(StatusCode::FORBIDDEN, "Forbidden: host not allowed");
@@ -40,7 +55,6 @@ pub async fn upgrade(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, qu
     if !is_origin_allowed(peer.origin(), peer.host(), &settings.cors_origins) {
         return refusal(StatusCode::FORBIDDEN, "Forbidden: origin not allowed");
     }
-    let caller = comis.gate().authenticate(&peer.headers, query_token.as_deref());
     let frame_max = FRAME_BYTES_MAX.max(settings.ws_max_message_bytes.saturating_mul(3));
     let ws = ws
         .read_buffer_size(BUFFER_BYTES)
@@ -67,9 +81,9 @@ pub(crate) async fn on_path(State(comis): State<Arc<Comis>>, request: Request) -
     let (mut parts, _) = request.into_parts();
     let Peer { remote, listens_on_loopback } = Peer::of(&parts.extensions);
     let peer = PeerInfo { remote, headers: parts.headers.clone(), listens_on_loopback };
-    let token = first(parts.uri.query(), "token").map(std::borrow::Cow::into_owned);
+    let caller = parts.extensions.get::<Asker>().and_then(|asker| asker.caller.clone());
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(ws) => upgrade(comis, ws, peer, token).await,
+        Ok(ws) => upgrade_counted(comis, ws, peer, caller),
         Err(_) => not_found(),
     }
 }

@@ -112,6 +112,11 @@ pub trait Protocol: Send {
         Vec::new()
     }
 
+    /// Whether events have to wait: the answer that names their run is not written yet.
+    fn holds_events(&self) -> bool {
+        false
+    }
+
     fn delivered(&mut self, delivery: Delivery, out: &mut Outbox);
 
     /// An event of a followed run.
@@ -151,7 +156,7 @@ pub async fn serve<P: Protocol>(
             () = stopping.cancelled() => Step::Stopping,
             Some(done) = state.calls.next(), if !state.calls.is_empty() => Step::Completed(done),
             frame = socket.recv(), if state.calls.len() < protocol.calls_max() => Step::Frame(frame),
-            delivery = state.subscription.next() => Step::Delivery(delivery),
+            delivery = state.subscription.next(), if !protocol.holds_events() => Step::Delivery(delivery),
             item = state.followers.next() => Step::Followed(item),
             _ = tick(&mut state.ping) => Step::Ping,
             _ = tick(&mut state.ticks) => Step::Tick,

@@ -41,6 +41,10 @@ pub struct Method {
     pub result_schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     /// Takes effect in arrival order: no further frame of the connection is read before it is done.
     pub in_order: bool,
+    /// Its answer is the first to name a run: no event of that run may overtake it.
+    pub reveals_run: bool,
+    /// Its parameters may be any JSON value; those of all others are an object.
+    pub takes_anything: bool,
     handler: Handler,
 }
 
@@ -93,6 +97,28 @@ impl MethodTable {
             params_schema: |generator| generator.subschema_for::<P>(),
             result_schema: |generator| generator.subschema_for::<R>(),
             in_order: false,
+            reveals_run: false,
+            takes_anything: false,
+            handler,
+        });
+    }
+
+    /// Binds an operation whose parameters may be any JSON value; absent ones are `null`.
+    pub fn bind_anything<O: Operation>(&mut self) {
+        let handler: Handler = Arc::new(move |call, raw| {
+            Box::pin(async move { answer(O::run(&call, params::parse_any(raw.as_deref())?).await?) })
+        });
+        self.insert(Method {
+            name: O::NAME,
+            scope: O::SCOPE,
+            class: O::CLASS,
+            errors: O::ERRORS,
+            docs: docs_of::<O>(),
+            params_schema: |generator| generator.subschema_for::<O::Params>(),
+            result_schema: |generator| generator.subschema_for::<O::Output>(),
+            in_order: false,
+            reveals_run: false,
+            takes_anything: true,
             handler,
         });
     }
@@ -129,6 +155,8 @@ impl MethodTable {
             params_schema: |generator| generator.subschema_for::<P>(),
             result_schema: |generator| generator.subschema_for::<R>(),
             in_order: false,
+            reveals_run: false,
+            takes_anything: false,
             handler,
         });
     }
@@ -140,6 +168,16 @@ impl MethodTable {
     pub fn in_order(&mut self, names: &[&'static str]) {
         for name in names {
             self.methods.get_mut(name).expect("only bound methods are marked").in_order = true;
+        }
+    }
+
+    /// Marks methods whose answer is the first to name a run.
+    ///
+    /// # Panics
+    /// When a name is not bound: a wiring bug.
+    pub fn reveals_run(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.methods.get_mut(name).expect("only bound methods are marked").reveals_run = true;
         }
     }
 

@@ -10,11 +10,11 @@ use crate::call::Call;
 /// How much a call costs, for rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Reads what is at hand.
+    /// Reads what is at hand, or steers what runs already.
     Default,
-    /// Changes something or starts a run.
+    /// Changes something that stays.
     Write,
-    /// Searches, summarises or asks other servers.
+    /// Starts a run, or asks other servers.
     Heavy,
 }
 

@@ -160,6 +160,8 @@ pub fn surface(
     let aleph =
         Aleph::new(Arc::clone(services), section(&live, |settings| settings.aleph.clone()), Arc::clone(&auth_required));
     let comis = Comis::new(Arc::clone(services), section(&live, |settings| settings.comis.clone()));
+    let required = Arc::clone(&auth_required);
+    comis.gate().require_auth_when(move || required());
     let argent_settings =
         section(&live, |settings| settings.argent.clone().with_environment(|name| std::env::var(name).ok()));
     let argent = Argent::new(Arc::clone(services), argent_settings, auth_required);

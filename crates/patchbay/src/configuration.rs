@@ -48,7 +48,8 @@ impl Configuration {
     pub async fn tell(&self, reloaded: &Reloaded<Settings>, cause: &str) {
         let Some(services) = self.services.get().and_then(Weak::upgrade) else { return };
         let changed_keys = reloaded.changed_keys.clone();
-        let mut events = vec![Event::ConfigReloaded { changed_keys: changed_keys.clone(), source: self.live.source_text() }];
+        let mut events =
+            vec![Event::ConfigReloaded { changed_keys: changed_keys.clone(), source: self.live.source_text() }];
         if !changed_keys.is_empty() {
             events.push(Event::ConfigChanged { changed_keys, source: cause.to_owned() });
         }
@@ -64,7 +65,9 @@ impl Configuration {
                 tracing::info!(changed = ?reloaded.changed_keys, "the configuration was reloaded");
                 self.tell(&reloaded, "file_watcher").await;
             }
-            Err(problems) => tracing::error!(%problems, "the changed configuration has mistakes; the running one stays"),
+            Err(problems) => {
+                tracing::error!(%problems, "the changed configuration has mistakes; the running one stays")
+            }
         }
     }
 }
@@ -99,9 +102,13 @@ impl GatewayConfig for Configuration {
         let live = Arc::clone(&self.live);
         let outcome = tokio::task::spawn_blocking(move || live.reload()).await.map_err(OpError::internal)?;
         let reloaded = outcome.map_err(|problems| {
-            let errors: Vec<Value> = problems.iter().map(|problem| json!({ "path": problem.key, "message": problem.text() })).collect();
-            OpError::new(ErrorKind::Internal, format!("the configuration has mistakes; the running one stays: {problems}"))
-                .with_details(json!({ "errors": errors }))
+            let errors: Vec<Value> =
+                problems.iter().map(|problem| json!({ "path": problem.key, "message": problem.text() })).collect();
+            OpError::new(
+                ErrorKind::Internal,
+                format!("the configuration has mistakes; the running one stays: {problems}"),
+            )
+            .with_details(json!({ "errors": errors }))
         })?;
         self.tell(&reloaded, "reload").await;
         let restart: BTreeSet<String> = reloaded

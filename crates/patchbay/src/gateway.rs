@@ -38,6 +38,8 @@ pub struct Gateway {
 pub struct Options {
     pub home: Home,
     pub config: Option<PathBuf>,
+    /// What is logged; absent = as configured.
+    pub log: Option<String>,
 }
 
 impl Gateway {
@@ -45,14 +47,14 @@ impl Gateway {
     pub async fn start(options: Options) -> anyhow::Result<Gateway> {
         // The first call wins; a second gateway in one process shares the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let Options { home, config } = options;
+        let Options { home, config, log } = options;
         let file = config.unwrap_or_else(|| home.config_file());
         home.prepare(&file)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let live = Live::<Settings>::start(layers(home.path(), file), Arc::clone(&clock));
         let live = Arc::new(live.map_err(|problems| anyhow!("{problems}"))?);
         let settings = live.current();
-        crate::logging::start(&settings.log.level);
+        crate::logging::start(log.as_deref().unwrap_or(&settings.log.level));
         for warning in live.warnings() {
             tracing::warn!("{warning}");
         }
@@ -108,7 +110,8 @@ impl Gateway {
         if settings.providers.contains_key("ollama") {
             return;
         }
-        let (services, configuration, home) = (Arc::clone(&self.services), Arc::clone(&self.configuration), self.home.path().to_owned());
+        let (services, configuration, home) =
+            (Arc::clone(&self.services), Arc::clone(&self.configuration), self.home.path().to_owned());
         self.services.lifecycle.spawn(async move {
             let found = ProviderSettings::new(providers::ProviderKind::Ollama);
             if providers::ollama_is_up(found.effective_base_url()).await {
@@ -128,7 +131,12 @@ impl Gateway {
         let bound = server::bind(&listeners, settings.auth.required)?;
         let recovered = self.services.runs.recover().await?;
         if recovered != Default::default() {
-            tracing::info!(resumed = recovered.resumed, requeued = recovered.requeued, ended = recovered.ended, "unfinished runs were taken up");
+            tracing::info!(
+                resumed = recovered.resumed,
+                requeued = recovered.requeued,
+                ended = recovered.ended,
+                "unfinished runs were taken up"
+            );
         }
         let metrics = self.metrics.clone();
         let surface = compose::surface(&self.services, &self.configuration, Arc::new(move || metrics.render()));
@@ -205,7 +213,10 @@ impl Gateway {
             grace_ms,
         });
         if tokio::time::timeout(grace, self.services.runs.idle()).await.is_err() {
-            tracing::info!(unfinished = self.services.runs.unfinished_count(), "stopping with unfinished runs; the next start goes on with them");
+            tracing::info!(
+                unfinished = self.services.runs.unfinished_count(),
+                "stopping with unfinished runs; the next start goes on with them"
+            );
         }
         if !self.services.lifecycle.stop(STOP_LIMIT).await {
             tracing::warn!("some tasks did not end in time");
@@ -228,7 +239,8 @@ fn info(home: &Home, ids: &Ids, clock: &dyn Clock) -> GatewayInfo {
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::from("localhost"), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::from("localhost"), |name| name.trim().to_owned())
 }
 
 /// The process's recorder of metrics; a second gateway in the process shares it.

@@ -28,12 +28,14 @@ pub struct Running {
 impl Home {
     /// `--home`, else `PATCHBAY_HOME`, else `~/.patchbay`.
     pub fn find(flag: Option<PathBuf>) -> anyhow::Result<Home> {
-        let chosen = flag.or_else(|| std::env::var_os("PATCHBAY_HOME").filter(|text| !text.is_empty()).map(PathBuf::from));
+        let chosen =
+            flag.or_else(|| std::env::var_os("PATCHBAY_HOME").filter(|text| !text.is_empty()).map(PathBuf::from));
         let path = match chosen {
             Some(path) => path,
             None => {
                 let user = std::env::var_os("HOME").filter(|text| !text.is_empty());
-                PathBuf::from(user.context("HOME is not set; name a folder with --home or PATCHBAY_HOME")?).join(".patchbay")
+                PathBuf::from(user.context("HOME is not set; name a folder with --home or PATCHBAY_HOME")?)
+                    .join(".patchbay")
             }
         };
         Ok(Home(std::path::absolute(&path).with_context(|| format!("{} is no usable path", path.display()))?))
@@ -150,7 +152,8 @@ mod tests {
     fn the_file_of_a_dead_gateway_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path());
-        let running = Running { pid: std::process::id(), aleph: Some("ws://127.0.0.1:1".into()), comis: None, argent: None };
+        let running =
+            Running { pid: std::process::id(), aleph: Some("ws://127.0.0.1:1".into()), comis: None, argent: None };
         home.write_running(&running).unwrap();
         assert_eq!(home.running(), Some(running.clone()));
         home.write_running(&Running { pid: u32::MAX, ..running }).unwrap();

@@ -46,7 +46,12 @@ impl Dice {
 async fn upstream(State(calm): State<Arc<AtomicBool>>, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).expect("the gateway sends JSON");
     let messages = request["messages"].as_array().expect("with messages");
-    let said = messages.iter().rev().find(|message| message["role"] == "user").map(|message| message["content"].to_string()).unwrap_or_default();
+    let said = messages
+        .iter()
+        .rev()
+        .find(|message| message["role"] == "user")
+        .map(|message| message["content"].to_string())
+        .unwrap_or_default();
     let after_tool = messages.last().is_some_and(|message| message["role"] == "tool");
     let mode = said.split("mode-").nth(1).and_then(|rest| rest.chars().next()).unwrap_or('0');
     let chunk = |delta: Value, finish: Value| {
@@ -54,7 +59,11 @@ async fn upstream(State(calm): State<Arc<AtomicBool>>, body: Bytes) -> Response 
         format!("data: {event}\n\n")
     };
     let hello = chunk(json!({ "role": "assistant", "content": "Half " }), Value::Null);
-    let answer = format!("{hello}{}{}data: [DONE]\n\n", chunk(json!({ "content": "and whole." }), Value::Null), chunk(json!({}), json!("stop")));
+    let answer = format!(
+        "{hello}{}{}data: [DONE]\n\n",
+        chunk(json!({ "content": "and whole." }), Value::Null),
+        chunk(json!({}), json!("stop"))
+    );
     let call = json!({ "tool_calls": [{ "index": 0, "id": "call_1", "type": "function", "function": { "name": "current_time", "arguments": "{}" } }] });
     let tool = format!("{}{}data: [DONE]\n\n", chunk(call, Value::Null), chunk(json!({}), json!("tool_calls")));
     let calm = calm.load(Ordering::SeqCst);
@@ -87,7 +96,8 @@ impl Gateway {
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("it says that it is ready");
-        let ready: Value = serde_json::from_str(line.trim_start_matches("ready ")).unwrap_or_else(|_| panic!("not a ready line: {line:?}"));
+        let ready: Value = serde_json::from_str(line.trim_start_matches("ready "))
+            .unwrap_or_else(|_| panic!("not a ready line: {line:?}"));
         Gateway { child, url: ready["aleph"].as_str().expect("it listens").to_owned() }
     }
 
@@ -124,7 +134,10 @@ async fn receive(socket: &mut Socket) -> Option<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_message_is_lost_or_doubled_and_every_run_ends_once_after_fifty_kills() {
-    let seed = std::env::var("PATCHBAY_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| RandomState::new().hash_one(0));
+    let seed = std::env::var("PATCHBAY_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| RandomState::new().hash_one(0));
     println!("PATCHBAY_TEST_SEED={seed}");
     let mut dice = Dice(seed);
     let calm = Arc::new(AtomicBool::new(false));
@@ -234,7 +247,9 @@ async fn count_messages(socket: &mut Socket, sent: &BTreeMap<String, Option<Stri
                 break frame;
             }
         };
-        for message in answer["result"]["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "user") {
+        for message in
+            answer["result"]["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "user")
+        {
             *found.entry(message["content"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
     }

@@ -69,8 +69,7 @@ impl Commands {
         let text = match name.to_ascii_lowercase().as_str() {
             "help" => help(),
             "new" | "reset" => {
-                services.runs.cancel_session(session, StopCause::SessionReset).await?;
-                services.sessions.reset(session, name).await?;
+                services.runs.reset_session(session, name).await?;
                 String::from("A new conversation begins.")
             }
             "clear" => {

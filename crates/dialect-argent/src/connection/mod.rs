@@ -25,17 +25,13 @@ use crate::events::{Audience, Frame};
 use crate::framing::{self, Around, Form, Incoming, ReplyTo, Request};
 use crate::handshake::refusal::Refusal;
 use crate::handshake::{self, Admitted, Before};
+use crate::limits::FRAME_BYTES_MAX;
 use crate::link::{Due, Link};
 use crate::outcome::Outcome;
 use crate::{Argent, FRAME_SLOT, events as projection};
 
-/// Largest frame of a client that was let in.
-pub const FRAME_BYTES_MAX: usize = 26_214_400;
 /// Largest frame of one that was not yet.
 const FIRST_FRAME_BYTES_MAX: usize = 65_536;
-/// What a connection may be behind; beyond it events that may be dropped are. The events wait in
-/// the bus and the log, not in the connection, so this is told to clients and never reached.
-pub const BUFFERED_BYTES_MAX: usize = 52_428_800;
 /// Calls of one connection in flight; then reading stops.
 const CALLS_MAX: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(25);
@@ -182,13 +178,13 @@ impl Open {
                 if let Some(frame) = frame {
                     out.text(frame);
                 }
-                if self.refusals.note(unauthorized) {
+                if self.refusals.note(unauthorized, Instant::now()) {
                     out.close(1008, "repeated unauthorized calls");
                 }
                 Received::Done
             }
             Dispatched::Call(work) => {
-                self.refusals.note(false);
+                self.refusals.note(false, Instant::now());
                 Received::Call(work.map(Done::One).boxed())
             }
         }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use services::devices::DeviceGrant;
 
-use crate::connection::{BUFFERED_BYTES_MAX, FRAME_BYTES_MAX};
+use crate::limits::{BUFFERED_BYTES_MAX, FRAME_BYTES_MAX};
 use crate::{Argent, events, keys};
 
 /// What fits base64-coded into one frame.

@@ -8,6 +8,7 @@ pub mod device;
 pub mod hello;
 pub mod params;
 pub mod refusal;
+mod versions;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use services::presence::PresenceGuard;
 use self::credentials::Credential;
 use self::params::{Connect, ConnectParams};
 use self::refusal::Refusal;
+use self::versions::{PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::Argent;
 use crate::door::Door;
 use crate::errors::WireError;
@@ -28,10 +30,6 @@ use crate::framing::Form;
 use crate::link::Link;
 use crate::scopes;
 use crate::settings::AuthMode;
-
-/// Versions of the protocol that are served; they do not differ on the wire.
-pub const PROTOCOL_MIN: i64 = 3;
-pub const PROTOCOL_MAX: i64 = 4;
 
 /// A connection that is let in.
 pub struct Admitted {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::versions::{PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::errors::{AUTH_FAILED, INVALID_REQUEST, WireError};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +57,8 @@ impl Refusal {
 
     pub fn protocol_mismatch(min: i64, max: i64) -> Self {
         let error = WireError::new("INVALID_REQUEST", INVALID_REQUEST, Some("PROTOCOL_MISMATCH"), "protocol mismatch")
-            .with("expectedProtocol", super::PROTOCOL_MAX)
-            .with("minProtocol", super::PROTOCOL_MIN)
+            .with("expectedProtocol", PROTOCOL_MAX)
+            .with("minProtocol", PROTOCOL_MIN)
             .with("clientMinProtocol", min)
             .with("clientMaxProtocol", max);
         Self::new(error).closing(1002, "protocol mismatch")

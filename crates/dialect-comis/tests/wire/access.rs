@@ -142,7 +142,7 @@ async fn a_token_in_the_query_counts_where_browsers_need_it_and_a_header_wins() 
 #[tokio::test]
 async fn without_required_authentication_only_a_wrong_token_is_refused() {
     let gateway = Gateway::start().await;
-    gateway.comis.gate().set_auth_required(false);
+    gateway.comis.gate().require_auth_when(|| false);
     assert_eq!(Http::anonymous(&gateway).get("/api/agents").await.status, 200);
     assert_eq!(Http::with(&gateway, "somebody").get("/api/agents").await.status, 401);
     let mut socket = Socket::connect(&gateway, None, "").await.unwrap();

@@ -47,9 +47,14 @@ async fn each_token_has_a_window_of_its_own_and_strangers_share_that_of_their_ad
 
 #[tokio::test]
 async fn an_upgrade_over_the_limit_is_refused_before_it_is_one() {
-    let gateway = Gateway::start_with(settings(1)).await;
-    let _first = Socket::open(&gateway, "rpc").await;
-    assert_eq!(Socket::connect(&gateway, Some(&secret("rpc")), "").await.err(), Some(429));
+    for path in ["/ws", "/comis"] {
+        let gateway = Gateway::start_with(settings(2)).await;
+        let bearer = secret("rpc");
+        let mut first = Socket::connect_to(&gateway, path, Some(&bearer)).await.unwrap();
+        assert_eq!(first.call("system.ping", json!({})).await["result"]["pong"], true);
+        assert!(Socket::connect_to(&gateway, path, Some(&bearer)).await.is_ok(), "each of them counts once");
+        assert_eq!(Socket::connect_to(&gateway, path, Some(&bearer)).await.err(), Some(429));
+    }
 }
 
 #[tokio::test]

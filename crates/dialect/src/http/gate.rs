@@ -1,8 +1,7 @@
 //! The one gate that every HTTP request passes: credential, address, window.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -55,7 +54,8 @@ pub struct Gate {
     /// Where a token may stand in the query, for clients that cannot set headers.
     accepts_query_token: fn(&Method, &str) -> bool,
     limiter: RateLimiter,
-    is_auth_required: AtomicBool,
+    /// Absent: a credential is always required.
+    is_auth_required: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The request was counted by an outer layer already.
@@ -73,7 +73,7 @@ impl Gate {
             rules: Box::new(rules),
             accepts_query_token,
             limiter: RateLimiter::default(),
-            is_auth_required: AtomicBool::new(true),
+            is_auth_required: OnceLock::new(),
         }
     }
 
@@ -85,9 +85,14 @@ impl Gate {
         (self.rules)()
     }
 
-    /// Lets callers without a credential in; a wrong credential stays wrong.
-    pub fn set_auth_required(&self, is_required: bool) {
-        self.is_auth_required.store(is_required, Ordering::Release);
+    /// Says when a credential is required; without this it always is. Where it is not, callers
+    /// without one are let in; a wrong one stays wrong. The first answer stands.
+    pub fn require_auth_when(&self, is_required: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.is_auth_required.set(Box::new(is_required));
+    }
+
+    fn is_auth_required(&self) -> bool {
+        self.is_auth_required.get().is_none_or(|is_required| is_required())
     }
 
     /// The caller behind a request. A well-formed header wins over a token from the query, which
@@ -96,7 +101,7 @@ impl Gate {
         let presented = bearer(headers).or(query_token.filter(|token| !token.is_empty()));
         match presented {
             Some(secret) => self.services.tokens.authenticate(secret).map(|identity| Caller::of(&identity)),
-            None => (!self.is_auth_required.load(Ordering::Acquire)).then(Caller::anonymous),
+            None => (!self.is_auth_required()).then(Caller::anonymous),
         }
     }
 
@@ -152,25 +157,27 @@ pub async fn limit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
         return next.run(request).await;
     }
     let admission = gate.count(&asker);
-    let mut response = if admission.is_admitted {
-        request.extensions_mut().insert(asker);
-        next.run(request).await
-    } else {
-        refusal(is_openai)
-    };
+    if !admission.is_admitted {
+        return refusal(admission, is_openai);
+    }
+    request.extensions_mut().insert(asker);
+    let mut response = next.run(request).await;
     admission.write(response.headers_mut());
     response
 }
 
-/// Family C for everybody; `/v1` clients look for the fields that their SDKs know.
-fn refusal(is_openai: bool) -> Response {
+/// The answer to a request that was not admitted. All clients know it as a JSON-RPC error; those of
+/// `/v1` look for the fields of their SDKs besides.
+pub fn refusal(admission: Admission, is_openai: bool) -> Response {
     let body = if is_openai {
         r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Rate limit exceeded","type":"rate_limit_error","param":null},"id":null}"#
     } else {
         r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Rate limit exceeded"},"id":null}"#
     };
-    (StatusCode::TOO_MANY_REQUESTS, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
-        .into_response()
+    let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, [json], body).into_response();
+    admission.write(response.headers_mut());
+    response
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::InstallError;
+use super::progress::Progress;
 use crate::catalogue::{CHAT_FILE, ModelKind};
 use crate::chat_model;
 use crate::manifest::{self, Installed, InstalledFile, Manifest, STAGING_FOLDER, sha256_of};

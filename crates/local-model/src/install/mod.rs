@@ -10,8 +10,6 @@ mod import;
 mod progress;
 mod wheel;
 
-use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,11 +18,8 @@ pub use progress::{Progress, Silent};
 
 use folder::{blocking, disk, lock, place, staging};
 
-use crate::catalogue::{CHAT_FILE, CatalogueEntry, ModelKind, Source, SourceFile, catalogue, resolve};
-use crate::chat_model;
-use crate::error::EngineError;
-use crate::manifest::{self, Installed, InstalledFile, Manifest, STAGING_FOLDER, sha256_of};
-use crate::repack::{repack, wants_repack};
+use crate::catalogue::{CatalogueEntry, Source, SourceFile, catalogue, resolve};
+use crate::manifest::{self, Installed, Manifest, sha256_of};
 
 /// An unreachable host must not keep the next source waiting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

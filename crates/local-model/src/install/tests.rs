@@ -5,8 +5,12 @@ use candle_core::quantized::GgmlDType;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use std::fs::File;
+
 use super::*;
+use crate::catalogue::{CHAT_FILE, ModelKind};
 use crate::catalogue::{EMBEDDER_FILES, SourceFile};
+use crate::repack::wants_repack;
 use crate::tiny;
 
 /// Keeps everything that was told.

@@ -2,7 +2,7 @@ use model::{ErrorKind, Noun, OpError, RunId, Scope, StopCause};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Class, Operation, Reply};
+use crate::{Call, Operation, Reply};
 
 /// Stop a run. Returns once the run is marked; its terminal event follows. Repeating it does no harm.
 #[derive(JsonSchema)]
@@ -26,7 +26,6 @@ pub struct Output {
 impl Operation for AgentCancel {
     const NAME: &'static str = "agent.cancel";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::NotFound(Noun::Run), ErrorKind::Denied];
     type Params = Params;
     type Output = Output;

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::runs::Responded;
 
-use crate::{Call, Class, Operation, Reply};
+use crate::{Call, Operation, Reply};
 
 /// Hand further input to a run: the answer to its question, or words for its next step.
 #[derive(JsonSchema)]
@@ -30,7 +30,6 @@ pub struct Output {
 impl Operation for AgentRespondToInput {
     const NAME: &'static str = "agent.respondToInput";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
     const ERRORS: &'static [ErrorKind] =
         &[ErrorKind::NotFound(Noun::Run), ErrorKind::Busy, ErrorKind::Denied, ErrorKind::Unavailable];
     type Params = Params;

@@ -59,7 +59,7 @@ pub struct Output {
 impl Operation for AgentRun {
     const NAME: &'static str = "agent.run";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
+    const CLASS: Class = Class::Heavy;
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::NotFound(Noun::Agent),
         ErrorKind::NotFound(Noun::Model),

@@ -2,7 +2,7 @@ use model::{ErrorKind, Noun, OpError, RunId, Scope, StopCause};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Class, Operation, Reply};
+use crate::{Call, Operation, Reply};
 
 /// Stop a run. Without `run_id`: the newest active run that this connection started, else the
 /// active run of the default session.
@@ -25,7 +25,6 @@ pub struct Output {
 impl Operation for ChatAbort {
     const NAME: &'static str = "chat.abort";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::NotFound(Noun::Run), ErrorKind::Denied];
     type Params = Params;
     type Output = Output;

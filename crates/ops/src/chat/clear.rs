@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::run::{default_true, session_of};
-use crate::{Call, Class, Operation, Reply};
+use crate::{Call, Operation, Reply};
 
 /// Remove the messages of a session and keep the session.
 #[derive(JsonSchema)]
@@ -29,7 +29,6 @@ pub struct Output {
 impl Operation for ChatClear {
     const NAME: &'static str = "chat.clear";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::Denied, ErrorKind::Unavailable];
     type Params = Params;
     type Output = Output;

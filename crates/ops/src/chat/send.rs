@@ -44,7 +44,7 @@ pub struct Output {
 impl Operation for ChatSend {
     const NAME: &'static str = "chat.send";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Write;
+    const CLASS: Class = Class::Heavy;
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::NotFound(Noun::Agent),
         ErrorKind::NotFound(Noun::Model),

@@ -38,7 +38,7 @@ pub struct Output {
 impl Operation for SessionCompact {
     const NAME: &'static str = "session.compact";
     const SCOPE: Option<Scope> = Some(Scope::Write);
-    const CLASS: Class = Class::Heavy;
+    const CLASS: Class = Class::Write;
     const ERRORS: &'static [ErrorKind] =
         &[ErrorKind::NotFound(Noun::Session), ErrorKind::NotFound(Noun::Agent), ErrorKind::Timeout, ErrorKind::Unavailable];
     type Params = Params;

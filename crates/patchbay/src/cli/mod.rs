@@ -1,51 +1,65 @@
 //! The command line. Messages go to stderr, results to stdout.
+//!
+//! One file for each command; a command that talks to a gateway finds it by its [`target`] and speaks
+//! the gateway's own protocol through [`client`], or through [`watch`] when it follows events.
 
+mod call;
+mod chat;
+mod client;
+mod common;
+mod completions;
+mod config;
+mod doctor;
+mod events;
 mod failure;
+mod models;
+mod output;
 mod schema;
 mod serve;
+mod sessions;
+mod target;
+mod token;
 mod version;
+mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-pub use failure::{Exit, Failure};
+use self::common::Common;
+use self::failure::{Exit, Failure};
 
 /// One agent gateway: between clients of every kind on one side, and agents, models and tools on the other.
 #[derive(Debug, Parser)]
 #[command(name = "patchbay", version, about, max_term_width = 100)]
-pub struct Cli {
+#[command(after_help = "Examples:\n  \
+    patchbay serve                      # run the gateway\n  \
+    patchbay chat 'What can you do?'    # talk to it, or to one in this process\n  \
+    patchbay models list                # which models there are\n  \
+    patchbay doctor                     # what is wrong, and how to mend it\n\n\
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no gateway answers, 4 the gateway refuses.")]
+struct Cli {
     #[command(flatten)]
-    pub common: Common,
+    common: Common,
     #[command(subcommand)]
-    pub command: Command,
-}
-
-/// Flags of every command.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Common {
-    /// The folder that holds everything [default: PATCHBAY_HOME, else ~/.patchbay]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub home: Option<PathBuf>,
-    /// The configuration file [default: config.toml in the home folder]
-    #[arg(long, global = true, value_name = "FILE", env = "PATCHBAY_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Print results as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Say more; twice for even more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the gateway in the foreground
+enum Command {
     Serve(serve::Serve),
-    /// Print a machine-readable contract
+    Chat(chat::Chat),
+    Call(call::Call),
+    Events(events::Events),
+    Token(token::Token),
+    Config(config::Config),
+    Models(models::Models),
+    Sessions(sessions::Sessions),
+    Doctor(doctor::Doctor),
     Schema(schema::Schema),
+    Completions(completions::Completions),
     /// Print the version
+    #[command(after_help = "Examples:\n  patchbay version\n  patchbay version --json")]
     Version,
 }
 
@@ -60,6 +74,8 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
+    // The first call wins; every TLS connection of the process needs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -82,9 +98,22 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
+    // The first start of logging counts: `serve` logs as configured, everything else only what goes wrong.
+    if !matches!(command, Command::Serve(_)) {
+        crate::logging::start(common.log_level().as_deref().unwrap_or("warn"));
+    }
     match command {
         Command::Serve(serve) => serve.run(&common).await,
+        Command::Chat(chat) => chat.run(&common).await,
+        Command::Call(call) => call.run(&common).await,
+        Command::Events(events) => events.run(&common).await,
+        Command::Token(token) => token.run(&common).await,
+        Command::Config(config) => config.run(&common).await,
+        Command::Models(models) => models.run(&common).await,
+        Command::Sessions(sessions) => sessions.run(&common).await,
+        Command::Doctor(doctor) => doctor.run(&common).await,
         Command::Schema(schema) => schema.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
         Command::Version => version::run(&common),
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Common, Failure};
+use super::common::Common;
+use super::failure::Failure;
 
 pub fn run(common: &Common) -> Result<(), Failure> {
     let (version, build) = (env!("CARGO_PKG_VERSION"), option_env!("PATCHBAY_BUILD").unwrap_or("dev"));

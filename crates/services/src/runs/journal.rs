@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use agent::{Journal, JournalError, Step, ToolOutcome};
 use async_trait::async_trait;
-use model::{Event, ModelRef, NewMessage, OpError, Role, SessionKind, ToolCall, ToolCallRecord, ToolCallState, Usage};
-use store::{PendingInput, Tx};
+use model::{
+    Event, ModelRef, NewMessage, Noun, OpError, Role, RunId, SessionKind, ToolCall, ToolCallRecord, ToolCallState, Usage,
+};
+use store::{PendingInput, StoreError, Tx};
 
 use super::Runs;
 use super::live::LiveRun;
@@ -23,7 +25,7 @@ impl TurnJournal {
         Self { runs, live, ephemeral }
     }
 
-    /// Writes to the run's session; does nothing when the run was ended by someone else meanwhile.
+    /// Writes to the run's session; fails when the run is not there any more, with its session.
     async fn write(
         &self,
         change: impl FnOnce(&dyn Tx, &mut model::Session) -> Result<(), OpError> + Send + 'static,
@@ -32,6 +34,9 @@ impl TurnJournal {
         let now = self.runs.clock.now();
         let fresh = self.runs.ids.session();
         let work = move |tx: &dyn Tx| {
+            if tx.runs().get(&run.id)?.is_none_or(|stored| stored.state.is_over()) {
+                return Err(OpError::not_found(Noun::Run, &run.id));
+            }
             let mut session = crate::sessions::open_session(tx, &run.session_key, fresh, now)?;
             change(tx, &mut session)?;
             session.updated_at = now;
@@ -116,6 +121,8 @@ impl Journal for TurnJournal {
         let (call, now, reference, ephemeral) =
             (call.clone(), self.runs.clock.now(), self.live.reference.clone(), self.ephemeral);
         self.write(move |tx, _| {
+            // A repeatable call that a restart interrupted is run again; to listeners it is still the same call.
+            let was_told = known(tx, &run.id, &call.id)?.is_some_and(|known| known.started_at.is_some());
             tx.tool_calls_mut().put(&ToolCallRecord {
                 run_id: run.id.clone(),
                 call_id: call.id.clone(),
@@ -126,7 +133,7 @@ impl Journal for TurnJournal {
                 started_at: Some(now),
                 ended_at: None,
             })?;
-            if !ephemeral {
+            if !ephemeral && !was_told {
                 let ToolCall { id: call_id, name, arguments } = call;
                 tx.events_mut().append(now, &Event::ToolStarted { run: reference, seq, call_id, name, arguments })?;
             }
@@ -149,7 +156,7 @@ impl Journal for TurnJournal {
                 (false, true) => ToolCallState::Failed,
                 (false, false) => ToolCallState::Succeeded,
             };
-            let known = tx.tool_calls().of_run(&run.id)?.into_iter().find(|known| known.call_id == call.id);
+            let started_at = known(tx, &run.id, &call.id)?.and_then(|known| known.started_at);
             tx.tool_calls_mut().put(&ToolCallRecord {
                 run_id: run.id.clone(),
                 call_id: call.id.clone(),
@@ -157,7 +164,7 @@ impl Journal for TurnJournal {
                 arguments: call.arguments.clone(),
                 state,
                 result: Some(outcome.text.clone()),
-                started_at: known.and_then(|known| known.started_at),
+                started_at,
                 ended_at: Some(now),
             })?;
             let mut message = NewMessage::tool_result(&call.id, outcome.text.as_str());
@@ -171,7 +178,8 @@ impl Journal for TurnJournal {
                     tx.runs_mut().add_input(&run.id, input)?;
                 }
             }
-            if !ephemeral {
+            // A call that was cancelled before it began was never told of, and has no end to tell either.
+            if !ephemeral && started_at.is_some() {
                 let event = Event::ToolEnded {
                     run: reference,
                     seq,
@@ -229,6 +237,10 @@ impl Journal for TurnJournal {
     fn has_inputs(&self) -> bool {
         !self.live.free_inputs().is_empty()
     }
+}
+
+fn known(tx: &dyn Tx, run: &RunId, call_id: &str) -> Result<Option<ToolCallRecord>, StoreError> {
+    Ok(tx.tool_calls().of_run(run)?.into_iter().find(|known| known.call_id == call_id))
 }
 
 pub(crate) fn add_usage(session: &mut model::Session, usage: Option<Usage>) {

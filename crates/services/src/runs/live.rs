@@ -175,7 +175,8 @@ impl LiveRun {
 
     /// The first cause stands.
     pub(crate) fn stop(&self, cause: StopCause) {
-        let _ = self.cause.set(cause);
+        let cause = *self.cause.get_or_init(|| cause);
+        self.lock().run.stop_cause = Some(cause);
         self.cancel.cancel();
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Mailboxes {
 #[derive(Default)]
 struct Mailbox {
     active: Option<RunId>,
+    /// The active run has said all it had to say; what remains is to put it away.
+    is_ending: bool,
     waiting: VecDeque<Waiting>,
     /// Somebody changes the session; no run starts.
     held: bool,
@@ -52,7 +54,8 @@ impl Mailboxes {
     pub(crate) fn enqueue(&self, key: &SessionKey, run: &RunId, limit: usize) -> Option<bool> {
         let mut boxes = self.lock();
         let mailbox = boxes.entry(key.clone()).or_default();
-        let is_behind = mailbox.active.is_some() || !mailbox.waiting.is_empty() || mailbox.held;
+        let is_busy = mailbox.active.is_some() && !mailbox.is_ending;
+        let is_behind = is_busy || !mailbox.waiting.is_empty() || mailbox.held;
         if is_behind && mailbox.waiting.len() >= limit {
             return None;
         }
@@ -79,6 +82,7 @@ impl Mailboxes {
         }
         let run = mailbox.waiting.pop_front()?.run;
         mailbox.active = Some(run.clone());
+        mailbox.is_ending = false;
         Some(run)
     }
 
@@ -91,6 +95,16 @@ impl Mailboxes {
         let withdrawn = mailbox.waiting.len() < before;
         remove_empty(&mut boxes, key);
         withdrawn
+    }
+
+    /// The end of the active run is about to be told: whoever hears of it finds the session free.
+    pub(crate) fn ending(&self, key: &SessionKey, run: &RunId) {
+        let mut boxes = self.lock();
+        if let Some(mailbox) = boxes.get_mut(key)
+            && mailbox.active.as_ref() == Some(run)
+        {
+            mailbox.is_ending = true;
+        }
     }
 
     /// The active run is over.

@@ -208,14 +208,33 @@ impl Runs {
             let run = self.stored(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))?;
             return Ok(Cancelled { changed: false, run });
         };
+        if live.run().state.is_over() {
+            return Ok(Cancelled { changed: false, run: live.run() });
+        }
+        live.stop(cause);
         if self.mailboxes.withdraw(&live.key, id) {
-            live.stop(cause);
             self.finish_unstarted(&live, cause).await?;
             self.pump(&live.key);
         } else {
-            live.stop(cause);
+            self.remember_stop(id, cause).await?;
         }
         Ok(Cancelled { changed: true, run: live.run() })
+    }
+
+    /// Writes down that a run shall stop: whoever was told so must not see it go on after a restart.
+    async fn remember_stop(&self, id: &RunId, cause: StopCause) -> Result<(), OpError> {
+        let id = id.clone();
+        self.store
+            .write::<_, OpError, _>(move |tx| {
+                if let Some(run) = tx.runs().get(&id)?
+                    && !run.state.is_over()
+                    && run.stop_cause.is_none()
+                {
+                    tx.runs_mut().update(&Run { stop_cause: Some(cause), ..run })?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Asks every unfinished run of a session to stop; gives those that were.

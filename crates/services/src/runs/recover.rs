@@ -37,8 +37,13 @@ impl Runs {
         let mut sessions: Vec<SessionKey> = Vec::new();
         for (run, inputs) in found {
             let (id, key, state) = (run.id.clone(), run.session_key.clone(), run.state);
+            let stop_cause = run.stop_cause;
             let live = LiveRun::new(run, self.channels.open(&id), inputs);
             self.live.insert(Arc::clone(&live));
+            if let Some(cause) = stop_cause {
+                // Somebody was told that it is cancelled.
+                live.stop(cause);
+            }
             if key.kind() == SessionKind::Ephemeral {
                 // Its answer was for a connection that no longer exists.
                 live.stop(StopCause::ClientGone);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use agent::{OpenCall, Turn, TurnEnd, TurnLimits, TurnOutcome};
 use futures_util::FutureExt;
 use model::{
-    Agent, ErrorKind, Event, ModelRef, NewMessage, OpError, Role, Run, RunError, RunOutcome, RunState, SessionKey,
-    SessionKind, StopCause, ToolCallState,
+    Agent, ErrorKind, Event, InputId, MessageId, ModelRef, NewMessage, OpError, Role, Run, RunError, RunOutcome,
+    RunState, Session, SessionKey, SessionKind, StopCause, Timestamp, ToolCallRecord, ToolCallState,
 };
 use providers::Sampling;
-use store::Tx;
+use store::{StoreError, Tx};
 use tools::ToolContext;
 use tracing::Instrument;
 
@@ -119,6 +119,9 @@ impl Runs {
         );
         self.store
             .write::<_, OpError, _>(move |tx| {
+                if !is_unfinished(tx, &row)? {
+                    return Err(OpError::not_found(model::Noun::Run, &row.id));
+                }
                 tx.runs_mut().update(&row)?;
                 tx.events_mut().append(now, &event)?;
                 Ok(())
@@ -227,6 +230,7 @@ impl Runs {
             (run.iterations, run.usage) = (iterations.max(run.iterations), usage);
             run.response = Some(response.clone());
             run.awaiting = None;
+            run.stop_cause = None;
             match &told {
                 RunOutcome::Completed { reason } => run.end_reason = Some(*reason),
                 RunOutcome::Cancelled { cause } => run.stop_cause = Some(*cause),
@@ -247,6 +251,7 @@ impl Runs {
             tool_calls: live.tool_calls(),
             duration_ms: run.started_at.map_or(0, |at| now.ms_since(at)),
         };
+        self.mailboxes.ending(&live.key, &live.reference.run_id);
         self.write_end(run, message, event).await
     }
 
@@ -271,7 +276,7 @@ impl Runs {
         }
     }
 
-    /// Ends a run that never started.
+    /// Ends a run that never started, or that cannot be gone on with.
     pub(crate) async fn finish_unstarted(
         self: &Arc<Self>,
         live: &Arc<LiveRun>,
@@ -287,7 +292,7 @@ impl Runs {
         let event = Event::RunEnded {
             run: live.reference.clone(),
             seq,
-            started: false,
+            started: run.started_at.is_some(),
             outcome: RunOutcome::Cancelled { cause },
             response: String::new(),
             model: None,
@@ -390,44 +395,76 @@ fn failed(live: &LiveRun, error: OpError) -> TurnOutcome {
     TurnOutcome { end, model: run.model, iterations: run.iterations, usage: run.usage }
 }
 
+fn is_unfinished(tx: &dyn Tx, run: &Run) -> Result<bool, StoreError> {
+    Ok(tx.runs().get(&run.id)?.is_some_and(|stored| !stored.state.is_over()))
+}
+
 fn end_run(
     tx: &dyn Tx,
     run: &Run,
-    message: Option<(model::MessageId, NewMessage)>,
+    message: Option<(MessageId, NewMessage)>,
     event: Event,
     fresh: model::SessionId,
 ) -> Result<(), OpError> {
     let now = run.ended_at.unwrap_or(run.accepted_at);
-    match tx.runs().get(&run.id)? {
-        // Deleted with its session, or ended before: exactly one terminal event was written then.
-        None => return Ok(()),
-        Some(stored) if stored.state.is_over() => return Ok(()),
-        Some(_) => {}
+    // Deleted with its session, or ended before: exactly one terminal event was written then.
+    if !is_unfinished(tx, run)? {
+        return Ok(());
     }
     if run.session_key.kind() == SessionKind::Ephemeral {
         tx.sessions_mut().delete(&run.session_key)?;
-    } else {
-        let mut session = open_session(tx, &run.session_key, fresh, now)?;
-        session.aborted_last_run = run.state == RunState::Cancelled;
-        if session.id == run.session_id {
-            if let Some((id, message)) = &message {
-                append_final(tx, &mut session, run, id, message, now)?;
-            }
-            // Input that came too late for this turn was accepted all the same: the next turn sees it.
-            for input in tx.runs().inputs(&run.id)? {
-                let id = model::MessageId::trusted(input.id.as_str().replacen(model::InputId::PREFIX, model::MessageId::PREFIX, 1));
-                append_message(tx, &mut session, &id, None, now, &NewMessage::user(input.text))?;
-            }
-        } else if let Some((id, message)) = &message {
-            // The session was reset meanwhile: the answer belongs to the transcript of its question.
-            tx.messages_mut().append((&run.session_key, &run.session_id), id, Some(&run.id), now, message)?;
-        }
-        tx.sessions_mut().put(&session)?;
-        tx.runs_mut().clear_inputs(&run.id)?;
-        tx.runs_mut().update(run)?;
+        tx.events_mut().append(now, &event)?;
+        return Ok(());
     }
+    let mut session = open_session(tx, &run.session_key, fresh, now)?;
+    session.aborted_last_run = run.state == RunState::Cancelled;
+    if session.id == run.session_id {
+        if let Some((id, message)) = &message {
+            append_final(tx, &mut session, run, id, message, now)?;
+        }
+        keep_inputs(tx, &mut session, run, now)?;
+    } else if let Some((id, message)) = &message {
+        // The session was reset meanwhile: the answer belongs to the transcript of its question.
+        tx.messages_mut().append((&run.session_key, &run.session_id), id, Some(&run.id), now, message)?;
+    }
+    tx.sessions_mut().put(&session)?;
+    tx.runs_mut().clear_inputs(&run.id)?;
+    let event = close_calls(tx, run, event, now)?;
+    tx.runs_mut().update(run)?;
     tx.events_mut().append(now, &event)?;
     Ok(())
+}
+
+/// Input that came too late for this turn was accepted all the same: the next turn sees it.
+fn keep_inputs(tx: &dyn Tx, session: &mut Session, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    for input in tx.runs().inputs(&run.id)? {
+        let id = MessageId::trusted(input.id.as_str().replacen(InputId::PREFIX, MessageId::PREFIX, 1));
+        append_message(tx, session, &id, None, now, &NewMessage::user(input.text))?;
+    }
+    Ok(())
+}
+
+/// Tells the end of tools whose own end could not be written; gives the run's end behind them.
+fn close_calls(tx: &dyn Tx, run: &Run, mut end: Event, now: Timestamp) -> Result<Event, StoreError> {
+    let Event::RunEnded { run: reference, seq, .. } = &mut end else { return Ok(end) };
+    let calls = tx.tool_calls().of_run(&run.id)?;
+    for call in calls.into_iter().filter(|call| call.state == ToolCallState::Started) {
+        let result = String::from("interrupted");
+        let event = Event::ToolEnded {
+            run: reference.clone(),
+            seq: *seq,
+            call_id: call.call_id.clone(),
+            name: call.name.clone(),
+            result: result.clone(),
+            is_error: true,
+            duration_ms: call.started_at.map_or(0, |at| now.ms_since(at)),
+        };
+        tx.events_mut().append(now, &event)?;
+        *seq += 1;
+        let state = ToolCallState::Interrupted;
+        tx.tool_calls_mut().put(&ToolCallRecord { state, result: Some(result), ended_at: Some(now), ..call })?;
+    }
+    Ok(end)
 }
 
 async fn sleep_or_forever(limit: Option<Duration>) {

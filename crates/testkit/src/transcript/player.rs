@@ -205,6 +205,7 @@ impl Player<'_> {
         let secret = if scopes.is_empty() { self.gateway.admin().to_owned() } else { self.gateway.token(&scopes) };
         let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
         self.open(name).await;
+        let known = self.exchange.len();
         // What the greeting captures is its own affair.
         let mut kept = std::mem::take(&mut self.captures);
         self.captures.extend([
@@ -217,6 +218,8 @@ impl Player<'_> {
             Box::pin(self.step(step)).await.map_err(|reason| format!("in the greeting: {reason}"))?;
         }
         std::mem::swap(&mut self.captures, &mut kept);
+        self.exchange.truncate(known);
+        self.exchange.push(format!("{name} is connected"));
         Ok(())
     }
 

@@ -196,7 +196,11 @@ impl Socket {
 
     /// `query` as it stands behind the path.
     pub async fn connect(gateway: &Gateway, bearer: Option<&str>, query: &str) -> Result<Self, u16> {
-        let mut request = format!("ws://{}/ws{query}", gateway.address).into_client_request().unwrap();
+        Self::connect_to(gateway, &format!("/ws{query}"), bearer).await
+    }
+
+    pub async fn connect_to(gateway: &Gateway, path: &str, bearer: Option<&str>) -> Result<Self, u16> {
+        let mut request = format!("ws://{}{path}", gateway.address).into_client_request().unwrap();
         if let Some(bearer) = bearer {
             request.headers_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
         }

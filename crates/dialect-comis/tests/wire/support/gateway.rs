@@ -6,7 +6,14 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::extract::ConnectInfo;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use dialect::peer::PeerInfo;
 use dialect_comis::{Comis, ComisSettings, Token, not_found};
+use futures_util::future::BoxFuture;
 use model::{
     Agent, AgentId, AgentIdentity, FixedClock, Ids, ModelRef, OpError, Principal, Secret, SessionKey, Thinking,
     Timestamp,
@@ -95,7 +102,8 @@ impl Gateway {
         let settings = Arc::new(RwLock::new(Arc::new(settings)));
         let source = Arc::clone(&settings);
         let comis = Comis::new(Arc::clone(&services), Arc::new(move || Arc::clone(&source.read().unwrap())));
-        let app = comis.routes().merge(comis.listener_routes()).fallback(|| async { not_found() });
+        let app = comis.routes().merge(comis.listener_routes()).route("/comis", get(elsewhere(&comis)));
+        let app = app.fallback(|| async { not_found() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server(tokio::spawn(async move {
@@ -153,6 +161,21 @@ struct Server(JoinHandle<()>);
 impl Drop for Server {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// The socket as a listener of another dialect serves it.
+fn elsewhere(
+    comis: &Arc<Comis>,
+) -> impl Fn(WebSocketUpgrade, ConnectInfo<SocketAddr>, HeaderMap) -> BoxFuture<'static, Response>
++ Clone
++ Send
++ Sync
++ 'static {
+    let comis = Arc::clone(comis);
+    move |ws, ConnectInfo(remote), headers| {
+        let peer = PeerInfo { remote, headers, listens_on_loopback: true };
+        Box::pin(dialect_comis::upgrade(Arc::clone(&comis), ws, peer, None))
     }
 }
 

@@ -1,0 +1,8 @@
+//! The dialect on real sockets: transcripts, the walk over its table, devices, ordering, resuming.
+
+mod devices;
+mod events;
+mod rig;
+mod runs;
+mod table;
+mod transcripts;

@@ -1,0 +1,195 @@
+//! Turns: second answers, aborts, steering, repeats.
+
+use providers::ProviderErrorKind;
+use providers::testkit::{Gate, Scripted};
+use serde_json::{Value, json};
+use testkit::TestGateway;
+
+use crate::rig::{Client, gateway, held};
+
+/// The names of what came in: `res` and events with what tells them apart.
+fn story(frames: &[Value]) -> Vec<String> {
+    frames
+        .iter()
+        .map(|frame| {
+            let payload = &frame["payload"];
+            match frame["event"].as_str() {
+                Some("agent") => format!("agent {} {}", payload["stream"].as_str().unwrap(), payload["data"]["phase"].as_str().unwrap_or("-")),
+                Some("chat") => format!("chat {}", payload["state"].as_str().unwrap()),
+                Some(other) => other.to_owned(),
+                None => format!("res {}", payload["status"].as_str().unwrap_or("-")),
+            }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_answers_of_agent_frame_its_events() {
+    let gateway = gateway().await;
+    gateway.provider.push(Scripted::text("Nine"));
+    let mut client = Client::operator(&gateway).await;
+    let id = client.send("agent", json!({ "message": "When?", "idempotencyKey": "r-1", "sessionKey": "main" })).await;
+    let (last, mut frames) = client.ws.until(|frame| frame["id"] == id.as_str() && frame["payload"]["status"] == "ok").await;
+    frames.push(last.clone());
+    assert_eq!(
+        story(&frames),
+        ["res accepted", "agent lifecycle start", "agent assistant -", "chat delta", "agent lifecycle end", "chat final", "res ok"]
+    );
+    let result = &last["payload"]["result"];
+    assert_eq!(result["payloads"], json!([{ "text": "Nine", "mediaUrl": null }]));
+    assert_eq!((&result["meta"]["agentMeta"]["provider"], &result["meta"]["agentMeta"]["model"]), (&json!("scripted"), &json!("model")));
+    let session = gateway.services.sessions.get(&model::SessionKey::main(&model::AgentId::main())).await.unwrap().unwrap();
+    assert_eq!(result["meta"]["agentMeta"]["sessionId"], session.id.as_str());
+
+    // A repeat gets the outcome, once.
+    let repeat = client.call("agent", json!({ "message": "When?", "idempotencyKey": "r-1" })).await.unwrap();
+    assert_eq!((&repeat["status"], &repeat["result"]["payloads"][0]["text"]), (&json!("ok"), &json!("Nine")));
+    assert_eq!(client.ws.unread().await, Vec::new());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeat_of_agent_while_it_runs_gets_its_own_outcome() {
+    let gateway = gateway().await;
+    let gate = Gate::default();
+    gateway.provider.push(held("Ni", &gate, "ne"));
+    let mut first = Client::operator(&gateway).await;
+    let mut second = Client::operator(&gateway).await;
+    let params = json!({ "message": "When?", "idempotencyKey": "r-1" });
+    let (a, b) = (first.send("agent", params.clone()).await, async {
+        gate.reached().await;
+        second.send("agent", params.clone()).await
+    });
+    assert_eq!(first.answer(&a).await.unwrap()["status"], "accepted");
+    let b = b.await;
+    assert_eq!(second.answer(&b).await.unwrap()["status"], "accepted");
+    gate.open();
+    assert_eq!(first.answer(&a).await.unwrap()["summary"], "completed");
+    assert_eq!(second.answer(&b).await.unwrap()["summary"], "completed");
+    assert_eq!(gateway.messages("agent:main:main").await.len(), 2);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_run_with_its_partial_text() {
+    let gateway = gateway().await;
+    let gate = Gate::default();
+    gateway.provider.push(held("Half", &gate, " whole"));
+    let mut client = Client::operator(&gateway).await;
+    let id = client.send("agent", json!({ "message": "x", "idempotencyKey": "r-1" })).await;
+    client.answer(&id).await.unwrap();
+    gate.reached().await;
+    let waits = client.send("agent.wait", json!({ "runId": "r-1", "timeoutMs": 10_000 })).await;
+    let aborted = client.call("chat.abort", json!({ "sessionKey": "main", "runId": "r-1" })).await.unwrap();
+    assert_eq!(aborted, json!({ "ok": true, "aborted": true, "runIds": ["r-1"] }));
+    let waited = client.answer(&waits).await.unwrap();
+    assert_eq!((&waited["status"], &waited["error"], &waited["stopReason"]), (&json!("error"), &json!("aborted"), &json!("rpc")));
+    let outcome = client.answer(&id).await.unwrap_err();
+    assert_eq!(outcome["details"]["code"], "AGENT_ABORTED");
+    let (chat, _) = client.chat_end("r-1").await;
+    assert_eq!((&chat["state"], &chat["stopReason"], &chat["message"]["content"][0]["text"]), (&json!("aborted"), &json!("rpc"), &json!("Half")));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_to_a_busy_session_waits_and_can_be_withdrawn() {
+    let gateway = gateway().await;
+    let gate = Gate::default();
+    gateway.provider.push(held("a", &gate, ""));
+    let mut client = Client::operator(&gateway).await;
+    for run in ["r-1", "r-2"] {
+        let sent = client.call("chat.send", json!({ "sessionKey": "main", "message": run, "idempotencyKey": run })).await.unwrap();
+        assert_eq!(sent, json!({ "runId": run, "status": "started" }));
+    }
+    gate.reached().await;
+    let repeat = json!({ "sessionKey": "main", "message": "again", "idempotencyKey": "r-1" });
+    assert_eq!(client.call("chat.send", repeat).await.unwrap()["status"], "in_flight");
+    let aborted = client.call("chat.abort", json!({ "sessionKey": "main", "runId": "r-2" })).await.unwrap();
+    assert_eq!(aborted["runIds"], json!(["r-2"]));
+    let (chat, _) = client.chat_end("r-2").await;
+    assert_eq!((&chat["state"], &chat["message"]), (&json!("aborted"), &Value::Null));
+    gate.open();
+    assert_eq!(client.chat_end("r-1").await.0["state"], "final");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn steering_hands_the_message_to_the_active_run() {
+    let gateway = gateway().await;
+    let mut client = Client::operator(&gateway).await;
+    let steer = |key: &str| json!({ "sessionKey": "main", "message": "faster", "busyMode": "steer", "idempotencyKey": key });
+    assert_eq!(client.call("chat.send", steer("s-0")).await.unwrap(), json!({ "runId": "s-0", "status": "not_active" }));
+
+    let gate = Gate::default();
+    gateway.provider.push(held("slow", &gate, ""));
+    gateway.provider.push(Scripted::text("fast"));
+    client.call("chat.send", json!({ "sessionKey": "main", "message": "go", "idempotencyKey": "r-1" })).await.unwrap();
+    gate.reached().await;
+    let steered = json!({ "runId": "s-1", "status": "steered", "targetRunId": "r-1" });
+    assert_eq!(client.call("chat.send", steer("s-1")).await.unwrap(), steered);
+    // Remembered under its key.
+    assert_eq!(client.call("chat.send", steer("s-1")).await.unwrap(), steered);
+    gate.open();
+    let (chat, _) = client.chat_end("r-1").await;
+    assert_eq!(chat["message"]["content"][0]["text"], "fast");
+    let texts: Vec<String> = gateway.messages("agent:main:main").await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["go", "slow", "faster", "fast"]);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_answers_the_question_of_a_waiting_run() {
+    let gateway = gateway().await;
+    gateway.provider.push(Scripted::tool_calls([("t1", "ask_user", json!({ "prompt": "Left or right?" }))]));
+    gateway.provider.push(Scripted::text("Left it is"));
+    let mut client = Client::operator(&gateway).await;
+    client.call("chat.send", json!({ "message": "go", "idempotencyKey": "r-1" })).await.unwrap();
+    let question = client.event("chat").await["payload"].take();
+    assert_eq!((&question["deltaText"], &question["replace"]), (&json!("Left or right?"), &json!(true)));
+    let answer = client.call("chat.send", json!({ "message": "left", "idempotencyKey": "r-2" })).await.unwrap();
+    assert_eq!(answer, json!({ "runId": "r-2", "status": "steered", "targetRunId": "r-1" }));
+    let (chat, _) = client.chat_end("r-1").await;
+    assert_eq!(chat["message"]["content"][0]["text"], "Left it is");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_turn_is_told_everywhere() {
+    let gateway = gateway().await;
+    gateway.provider.push(Scripted::refuse(ProviderErrorKind::Auth, "the model is gone"));
+    let mut client = Client::operator(&gateway).await;
+    let id = client.send("agent", json!({ "message": "x", "idempotencyKey": "r-1" })).await;
+    client.answer(&id).await.unwrap();
+    let outcome = client.answer(&id).await.unwrap_err();
+    assert_eq!(outcome["code"], "UNAVAILABLE");
+    let (chat, _) = client.chat_end("r-1").await;
+    assert_eq!(chat["state"], "error");
+    let waited = client.call("agent.wait", json!({ "runId": "r-1" })).await.unwrap();
+    assert_eq!((&waited["status"], &waited["error"]), (&json!("error"), &chat["errorMessage"]));
+    let repeat = client.call("chat.send", json!({ "message": "x", "idempotencyKey": "r-1" })).await.unwrap_err();
+    assert_eq!(repeat["message"], chat["errorMessage"]);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_queue_of_a_session_is_bounded() {
+    let gateway = small_queue().await;
+    let gate = Gate::default();
+    gateway.provider.push(held("a", &gate, ""));
+    let mut client = Client::operator(&gateway).await;
+    let send = |n: u32| json!({ "message": "x", "idempotencyKey": format!("r-{n}") });
+    client.call("chat.send", send(1)).await.unwrap();
+    gate.reached().await;
+    client.call("chat.send", send(2)).await.unwrap();
+    let error = client.call("chat.send", send(3)).await.unwrap_err();
+    assert_eq!((&error["details"]["code"], &error["retryAfterMs"]), (&json!("AGENT_BUSY"), &json!(1000)));
+    gate.open();
+    gateway.idle().await;
+    gateway.stop().await;
+}
+
+async fn small_queue() -> TestGateway {
+    let limits = services::Limits { session_queue: 1, ..services::Limits::default() };
+    let settings = crate::rig::Settings { limits, ..crate::rig::Settings::default() };
+    crate::rig::warmed(settings.builder().start().await).await
+}

@@ -1,0 +1,10 @@
+//! The program as people and scripts meet it: arguments, exit codes, stdout and stderr, against real gateways and a
+//! model server that says what the test wrote down.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chat;
+mod config;
+mod gateway;
+mod support;
+mod upstream;
