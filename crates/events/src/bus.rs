@@ -56,7 +56,12 @@ impl EventBus {
 
     /// Publishes an event that is not kept, and gives it back. `None` when nobody listens and
     /// `is_wanted` says that the caller has no use for it either: then nothing was made.
-    pub fn publish_ephemeral(&self, at: Timestamp, is_wanted: bool, event: impl FnOnce() -> Event) -> Option<Arc<Envelope>> {
+    pub fn publish_ephemeral(
+        &self,
+        at: Timestamp,
+        is_wanted: bool,
+        event: impl FnOnce() -> Event,
+    ) -> Option<Arc<Envelope>> {
         let state = self.lock();
         let has_listeners = state.live.receiver_count() > 0;
         if !has_listeners && !is_wanted {

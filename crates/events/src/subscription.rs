@@ -20,7 +20,10 @@ pub enum Delivery {
     Dropped(u64),
     /// The cursor asked for is no longer (or not yet) in the log; the listener must load its state
     /// anew. Delivery goes on behind `newest`.
-    Resync { oldest: Cursor, newest: Cursor },
+    Resync {
+        oldest: Cursor,
+        newest: Cursor,
+    },
     /// The bus is gone: the gateway is stopping.
     Closed,
 }

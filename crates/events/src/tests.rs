@@ -111,7 +111,10 @@ async fn a_cursor_outside_of_the_log_gets_a_resync_and_then_live_events() {
         let mut subscription = fixture.bus.subscribe(Some(Cursor(after)));
         let first = subscription.next().await.unwrap();
         let newest = fixture.bus.newest();
-        assert!(matches!(first, Delivery::Resync { oldest: o, newest: n } if o == Cursor(oldest) && n == newest), "{first:?}");
+        assert!(
+            matches!(first, Delivery::Resync { oldest: o, newest: n } if o == Cursor(oldest) && n == newest),
+            "{first:?}"
+        );
         fixture.durable(1);
         let second = subscription.next().await.unwrap();
         assert!(matches!(second, Delivery::Event(e) if e.cursor == Some(newest.next())));

@@ -20,7 +20,9 @@ use crate::run::{EndReason, StopCause};
 use crate::session::SessionKey;
 
 /// Place of a durable event in the log: 1, 2, 3 … without gaps, in commit order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Cursor(pub u64);
 
@@ -55,17 +57,69 @@ pub struct RunRef {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     // Durable from here; the tag is the stored form, so renaming one needs a migration.
-    SessionCreated { session_key: SessionKey, channel: String },
-    SessionDeleted { session_key: SessionKey, messages_removed: u64 },
-    SessionReset { session_key: SessionKey, session_id: SessionId, reason: String },
-    SessionCompacted { session_key: SessionKey, tokens_before: u64, tokens_after: u64, facts_extracted: u64, automatic: bool },
-    MessageStored { session_key: SessionKey, message_id: MessageId, message_seq: i64, role: Role, run_id: Option<RunId>, text: String },
-    RunAccepted { run: RunRef, message_id: MessageId, text: String, origin: String, pending: bool },
+    SessionCreated {
+        session_key: SessionKey,
+        channel: String,
+    },
+    SessionDeleted {
+        session_key: SessionKey,
+        messages_removed: u64,
+    },
+    SessionReset {
+        session_key: SessionKey,
+        session_id: SessionId,
+        reason: String,
+    },
+    SessionCompacted {
+        session_key: SessionKey,
+        tokens_before: u64,
+        tokens_after: u64,
+        facts_extracted: u64,
+        automatic: bool,
+    },
+    MessageStored {
+        session_key: SessionKey,
+        message_id: MessageId,
+        message_seq: i64,
+        role: Role,
+        run_id: Option<RunId>,
+        text: String,
+    },
+    RunAccepted {
+        run: RunRef,
+        message_id: MessageId,
+        text: String,
+        origin: String,
+        pending: bool,
+    },
     /// `seq` numbers the events of one run from 0 over started, deltas, tools and ended.
-    RunStarted { run: RunRef, seq: u64, model: String },
-    ToolStarted { run: RunRef, seq: u64, call_id: String, name: String, arguments: String },
-    ToolEnded { run: RunRef, seq: u64, call_id: String, name: String, result: String, is_error: bool, duration_ms: u64 },
-    InputRequested { run: RunRef, input_id: InputId, prompt: String, options: Vec<String> },
+    RunStarted {
+        run: RunRef,
+        seq: u64,
+        model: String,
+    },
+    ToolStarted {
+        run: RunRef,
+        seq: u64,
+        call_id: String,
+        name: String,
+        arguments: String,
+    },
+    ToolEnded {
+        run: RunRef,
+        seq: u64,
+        call_id: String,
+        name: String,
+        result: String,
+        is_error: bool,
+        duration_ms: u64,
+    },
+    InputRequested {
+        run: RunRef,
+        input_id: InputId,
+        prompt: String,
+        options: Vec<String>,
+    },
     RunEnded {
         run: RunRef,
         seq: u64,
@@ -79,25 +133,60 @@ pub enum Event {
         tool_calls: u32,
         duration_ms: u64,
     },
-    TokenRevoked { token_id: TokenId },
-    ConfigChanged { changed_keys: Vec<String>, source: String },
-    ConfigReloaded { changed_keys: Vec<String>, source: String },
+    TokenRevoked {
+        token_id: TokenId,
+    },
+    ConfigChanged {
+        changed_keys: Vec<String>,
+        source: String,
+    },
+    ConfigReloaded {
+        changed_keys: Vec<String>,
+        source: String,
+    },
 
     // Ephemeral from here; never stored.
     #[serde(skip)]
-    RunDelta { run: RunRef, seq: u64, index: u64, text: Arc<str>, so_far: TextSoFar },
+    RunDelta {
+        run: RunRef,
+        seq: u64,
+        index: u64,
+        text: Arc<str>,
+        so_far: TextSoFar,
+    },
     #[serde(skip)]
-    RunThinking { run: RunRef, seq: u64, text: Arc<str>, so_far: TextSoFar },
+    RunThinking {
+        run: RunRef,
+        seq: u64,
+        text: Arc<str>,
+        so_far: TextSoFar,
+    },
     #[serde(skip)]
-    PresenceChanged { entries: Arc<[PresenceEntry]>, version: u64 },
+    PresenceChanged {
+        entries: Arc<[PresenceEntry]>,
+        version: u64,
+    },
     #[serde(skip)]
-    PairingChanged { request: Arc<PairRequest>, state: PairState },
+    PairingChanged {
+        request: Arc<PairRequest>,
+        state: PairState,
+    },
     #[serde(skip)]
-    HealthChanged { version: u64 },
+    HealthChanged {
+        version: u64,
+    },
     #[serde(skip)]
-    Tick { at: Timestamp, connections: u64, uptime_ms: u64 },
+    Tick {
+        at: Timestamp,
+        connections: u64,
+        uptime_ms: u64,
+    },
     #[serde(skip)]
-    ShuttingDown { reason: String, restart_expected_ms: Option<u64>, grace_ms: u64 },
+    ShuttingDown {
+        reason: String,
+        restart_expected_ms: Option<u64>,
+        grace_ms: u64,
+    },
 }
 
 impl Event {
@@ -307,7 +396,11 @@ impl Envelope {
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope").field("cursor", &self.cursor).field("at", &self.at).field("event", &self.event).finish()
+        f.debug_struct("Envelope")
+            .field("cursor", &self.cursor)
+            .field("at", &self.at)
+            .field("event", &self.event)
+            .finish()
     }
 }
 

@@ -90,8 +90,10 @@ impl Content {
         match self {
             Content::Text(text) => text.into(),
             Content::Parts(parts) => {
-                let texts: Vec<&str> =
-                    parts.iter().filter_map(|part| if let Part::Text { text } = part { Some(text.as_str()) } else { None }).collect();
+                let texts: Vec<&str> = parts
+                    .iter()
+                    .filter_map(|part| if let Part::Text { text } = part { Some(text.as_str()) } else { None })
+                    .collect();
                 texts.join("\n").into()
             }
         }

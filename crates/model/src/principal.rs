@@ -23,8 +23,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 6] =
-        [Scope::Read, Scope::Write, Scope::Admin, Scope::Approvals, Scope::Pairing, Scope::Mcp];
+    pub const ALL: [Scope; 6] = [Scope::Read, Scope::Write, Scope::Admin, Scope::Approvals, Scope::Pairing, Scope::Mcp];
 
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -82,9 +82,9 @@ impl SessionKey {
         if AgentId::parse(agent).is_err() {
             return fail("the agent must have 1 to 64 characters of a-z 0-9 _ -");
         }
-        let legal = rest
-            .split(':')
-            .all(|part| (1..=128).contains(&part.chars().count()) && !part.chars().any(|c| c.is_whitespace() || c.is_control()));
+        let legal = rest.split(':').all(|part| {
+            (1..=128).contains(&part.chars().count()) && !part.chars().any(|c| c.is_whitespace() || c.is_control())
+        });
         if !legal {
             return fail("each part must have 1 to 128 characters without spaces");
         }
@@ -234,7 +234,17 @@ mod tests {
 
     #[test]
     fn bad_keys_are_refused() {
-        for text in ["", "main", "agent:", "agent:main", "agent:main:", "agent:a b:c", "agent:main:a b", "agent:../x:y", "agent:main::x"] {
+        for text in [
+            "",
+            "main",
+            "agent:",
+            "agent:main",
+            "agent:main:",
+            "agent:a b:c",
+            "agent:main:a b",
+            "agent:../x:y",
+            "agent:main::x",
+        ] {
             assert!(SessionKey::parse(text).is_err(), "{text}");
         }
         assert!(SessionKey::parse(&format!("agent:main:{}", "x:".repeat(300))).is_err());

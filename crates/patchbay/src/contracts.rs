@@ -23,10 +23,13 @@ pub fn by_name(name: &str) -> Option<Value> {
     })
 }
 
+/// Writes a contract for a version.
+type Writer = fn(&str) -> Value;
+
 /// What listeners serve, by path.
-pub fn served(version: &'static str) -> Vec<(&'static str, fn(&str) -> Value, &'static str)> {
+pub fn served(version: &'static str) -> Vec<(&'static str, Writer, &'static str)> {
     vec![
-        ("/openrpc.json", dialect_aleph::openrpc as fn(&str) -> Value, version),
+        ("/openrpc.json", dialect_aleph::openrpc as Writer, version),
         ("/argent.openrpc.json", dialect_argent::openrpc, version),
         ("/openapi.json", openapi, version),
         ("/asyncapi.json", dialect_aleph::asyncapi, version),

@@ -37,7 +37,9 @@ pub enum BindError {
     Address { address: SocketAddr, dialect: DialectName, source: std::io::Error, hint: &'static str },
     #[error("listener {address}: {reason}")]
     Tls { address: SocketAddr, reason: String },
-    #[error("listener {address} is reachable from other machines and needs authentication: set `auth.required = true`, or listen on 127.0.0.1")]
+    #[error(
+        "listener {address} is reachable from other machines and needs authentication: set `auth.required = true`, or listen on 127.0.0.1"
+    )]
     Open { address: SocketAddr },
 }
 
@@ -66,10 +68,15 @@ fn bind_one(settings: &ListenSettings, auth_required: bool) -> Result<Bound, Bin
         }
     }
     let fail = |source: std::io::Error| {
-        let hint = if source.kind() == std::io::ErrorKind::AddrInUse { "; another gateway runs, or choose another address" } else { "" };
+        let hint = if source.kind() == std::io::ErrorKind::AddrInUse {
+            "; another gateway runs, or choose another address"
+        } else {
+            ""
+        };
         BindError::Address { address, dialect, source, hint }
     };
-    let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }.map_err(fail)?;
+    let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }
+        .map_err(fail)?;
     socket.set_reuseaddr(true).map_err(fail)?;
     socket.bind(address).map_err(fail)?;
     let listener = socket.listen(BACKLOG).map_err(fail)?;
@@ -122,7 +129,13 @@ impl Bound {
     }
 }
 
-async fn connection(stream: TcpStream, facts: Accepted, router: Router, acceptor: Option<TlsAcceptor>, lifecycle: &Lifecycle) {
+async fn connection(
+    stream: TcpStream,
+    facts: Accepted,
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+    lifecycle: &Lifecycle,
+) {
     // Without it the last piece of a stream waits for the peer's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use crate::accepted::Accepted;
 
+/// Makes a contract.
+pub(crate) type Document = Arc<dyn Fn() -> Value + Send + Sync>;
+
 /// What these routes need of the surface.
 pub(crate) struct Facts<'a> {
     pub services: &'a Arc<services::Services>,
@@ -21,7 +24,7 @@ pub(crate) struct Facts<'a> {
     pub ready: fn(bool) -> Value,
     pub is_ready: &'a Arc<dyn Fn() -> bool + Send + Sync>,
     pub metrics: &'a Arc<dyn Fn() -> String + Send + Sync>,
-    pub contracts: Vec<(&'static str, Arc<dyn Fn() -> Value + Send + Sync>)>,
+    pub contracts: Vec<(&'static str, Document)>,
 }
 
 pub(crate) fn routes(facts: Facts<'_>) -> Router {
@@ -66,8 +69,13 @@ pub(crate) fn routes(facts: Facts<'_>) -> Router {
 }
 
 fn may_read(services: &services::Services, headers: &HeaderMap) -> bool {
-    let token = headers.get("authorization").and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
-    token.and_then(|token| services.tokens.authenticate(token)).is_some_and(|identity| identity.scopes.contains(Scope::Read))
+    let token = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    token
+        .and_then(|token| services.tokens.authenticate(token))
+        .is_some_and(|identity| identity.scopes.contains(Scope::Read))
 }
 
 fn unauthorized() -> Response {

@@ -112,6 +112,10 @@ pub struct TokenSettings {
 pub fn default_listeners() -> Vec<ListenSettings> {
     DialectName::ALL
         .into_iter()
-        .map(|dialect| ListenSettings { dialect, address: SocketAddr::from(([127, 0, 0, 1], dialect.default_port())), tls: None })
+        .map(|dialect| ListenSettings {
+            dialect,
+            address: SocketAddr::from(([127, 0, 0, 1], dialect.default_port())),
+            tls: None,
+        })
         .collect()
 }

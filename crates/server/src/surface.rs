@@ -21,7 +21,8 @@ use crate::ops_routes;
 use crate::settings::DialectName;
 
 /// Answers a WebSocket upgrade; the text is the raw query.
-pub type Upgrade = Arc<dyn Fn(WebSocketUpgrade, PeerInfo, Option<String>) -> BoxFuture<'static, Response> + Send + Sync>;
+pub type Upgrade =
+    Arc<dyn Fn(WebSocketUpgrade, PeerInfo, Option<String>) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// What one dialect brings.
 pub struct DialectSurface {
@@ -62,7 +63,8 @@ pub struct Surface {
 impl Surface {
     /// The router of a listener that speaks `dialect`.
     pub(crate) fn router(&self, dialect: DialectName) -> Router {
-        let own = self.dialects.iter().find(|surface| surface.name == dialect).expect("every listener's dialect is served");
+        let own =
+            self.dialects.iter().find(|surface| surface.name == dialect).expect("every listener's dialect is served");
         let mut router = ops_routes::routes(ops_routes::Facts {
             services: &self.services,
             health: own.health,
@@ -74,7 +76,10 @@ impl Surface {
         });
         for surface in &self.dialects {
             let upgrade = Arc::clone(&surface.upgrade);
-            router = router.route(&format!("/{}", surface.name.as_str()), any(move |request: Knock| request.open(upgrade.clone(), None)));
+            router = router.route(
+                &format!("/{}", surface.name.as_str()),
+                any(move |request: Knock| request.open(upgrade.clone(), None)),
+            );
         }
         let (root, ws) = (Arc::clone(&own.upgrade), Arc::clone(&own.upgrade));
         router = match &own.own_routes {
@@ -92,7 +97,8 @@ impl Surface {
             .fallback(not_found)
             .layer(axum::middleware::from_fn_with_state(guard, guard::check))
             .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-                (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "error": "Internal error" }))).into_response()
+                (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "error": "Internal error" })))
+                    .into_response()
             }))
     }
 }

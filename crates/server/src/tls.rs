@@ -14,7 +14,8 @@ use crate::settings::TlsSettings;
 /// Reads certificate, key and, if asked, the certificates of clients.
 pub(crate) fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, String> {
     let certificates = certificates("certificate", &settings.cert_path)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key_path).map_err(|error| fail("key", &settings.key_path, &error))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&settings.key_path).map_err(|error| fail("key", &settings.key_path, &error))?;
     let builder = ServerConfig::builder();
     let builder = match &settings.ca_path {
         None => builder.with_no_client_auth(),
@@ -28,13 +29,16 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, String> {
             builder.with_client_cert_verifier(verifier.build().map_err(|error| fail("CA", path, &error))?)
         }
     };
-    let mut config = builder.with_single_cert(certificates, key).map_err(|error| fail("certificate", &settings.cert_path, &error))?;
+    let mut config = builder
+        .with_single_cert(certificates, key)
+        .map_err(|error| fail("certificate", &settings.cert_path, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn certificates(label: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| fail(label, path, &error))?.collect();
+    let read: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| fail(label, path, &error))?.collect();
     let certificates = read.map_err(|error| fail(label, path, &error))?;
     if certificates.is_empty() {
         return Err(format!("{label} at {} does not appear to be PEM format", path.display()));

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags, Params, Row};
 use store::StoreError;
 
 use crate::SqliteOptions;
-use crate::events::{Log, LogMark};
 use crate::failure::failure;
+use crate::log::{Log, LogMark};
 use crate::options::Durability;
 use crate::search::{self, Words, WordsMark};
 

@@ -1,7 +1,5 @@
 //! The log of durable events.
 
-use std::cell::{Cell, RefCell};
-
 use model::{Cursor, Event, Timestamp};
 use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
 
@@ -12,43 +10,6 @@ use crate::connection::Database;
 /// prunings the log itself tells.
 const LAST_CURSOR: &str = "SELECT MAX(COALESCE((SELECT MAX(cursor) FROM events), 0), \
     COALESCE((SELECT value FROM counters WHERE name = 'event_cursor'), 0))";
-
-/// The writer's place in the log, and what it appended in the transaction at hand.
-#[derive(Default)]
-pub struct Log {
-    /// Unknown until the first transaction, and after one that failed.
-    last: Cell<Option<u64>>,
-    appended: RefCell<Vec<StoredEvent>>,
-}
-
-/// A place to go back to when a unit of work is undone.
-#[derive(Debug, Clone, Copy)]
-pub struct LogMark {
-    last: Option<u64>,
-    appended: usize,
-}
-
-impl Log {
-    pub fn mark(&self) -> LogMark {
-        LogMark { last: self.last.get(), appended: self.appended.borrow().len() }
-    }
-
-    pub fn return_to(&self, mark: LogMark) {
-        self.last.set(mark.last);
-        self.appended.borrow_mut().truncate(mark.appended);
-    }
-
-    /// After a transaction that failed: the next one asks the database where it stands.
-    pub fn forget(&self) {
-        self.last.set(None);
-        self.appended.borrow_mut().clear();
-    }
-
-    /// What the committed transaction appended, in cursor order.
-    pub fn take_appended(&self) -> Vec<StoredEvent> {
-        self.appended.take()
-    }
-}
 
 impl EventQueries for Database {
     fn after(&self, after: Cursor, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {

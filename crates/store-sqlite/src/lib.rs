@@ -11,6 +11,7 @@ mod events;
 mod facts;
 mod failure;
 mod lock;
+mod log;
 mod messages;
 mod migrate;
 mod options;

@@ -75,10 +75,9 @@ pub fn speaker() -> Speaker {
     }
 }
 
-/// A client that makes one call at a time and keeps the events that come in between.
+/// A client that makes one call at a time.
 pub struct Client {
-    pub ws: WsClient,
-    pub events: Vec<Value>,
+    ws: WsClient,
     next_id: u64,
 }
 
@@ -89,17 +88,13 @@ impl Client {
         client
     }
 
-    pub async fn operator(gateway: &TestGateway) -> Self {
-        Self::connect(gateway, gateway.admin()).await
-    }
-
     pub async fn with(gateway: &TestGateway, scopes: &[Scope]) -> Self {
         Self::connect(gateway, &gateway.token(scopes)).await
     }
 
     /// Says nothing yet.
     pub async fn open(gateway: &TestGateway) -> Self {
-        Self { ws: gateway.socket(DialectName::Aleph).await, events: Vec::new(), next_id: 0 }
+        Self { ws: gateway.socket(DialectName::Aleph).await, next_id: 0 }
     }
 
     /// `Err` is the whole error object.
@@ -107,8 +102,7 @@ impl Client {
         self.next_id += 1;
         let id = self.next_id;
         self.ws.send_json(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
-        let (mut answer, events) = self.ws.until(|frame| frame["id"] == id).await;
-        self.events.extend(events);
+        let (mut answer, _) = self.ws.until(|frame| frame["id"] == id).await;
         match answer.get_mut("error") {
             Some(error) => Err(error.take()),
             None => Ok(answer["result"].take()),
@@ -119,30 +113,5 @@ impl Client {
     pub async fn code(&mut self, method: &str, params: Value) -> i64 {
         let error = self.call(method, params).await.expect_err("the call is refused");
         error["code"].as_i64().expect("an error has a code")
-    }
-
-    pub async fn subscribe(&mut self, patterns: &[&str]) -> u64 {
-        let result =
-            self.call("events.subscribe", json!({ "patterns": patterns })).await.expect("the patterns are legal");
-        result["cursor"].as_u64().expect("a subscription tells its cursor")
-    }
-
-    /// The next event: its topic and data.
-    pub async fn event(&mut self) -> (String, Value) {
-        let frame = if self.events.is_empty() { self.ws.json().await } else { self.events.remove(0) };
-        let topic = frame["params"]["topic"].as_str().unwrap_or_else(|| panic!("an event was expected, got {frame}"));
-        (topic.to_owned(), frame["params"]["data"].clone())
-    }
-
-    /// Topics up to and with the first that is `last`.
-    pub async fn topics_until(&mut self, last: &str) -> Vec<String> {
-        let mut topics = Vec::new();
-        loop {
-            let (topic, _) = self.event().await;
-            topics.push(topic);
-            if topics.last().is_some_and(|topic| topic == last) {
-                return topics;
-            }
-        }
     }
 }

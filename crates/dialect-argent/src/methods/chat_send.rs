@@ -124,11 +124,12 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
         return Ok(serde_json::from_value::<Output>(known).map_err(OpError::internal)?.into());
     }
     let remember = |output: &Output| link.argent.outcomes.put(cache_key.clone(), services.clock.now(), json!(output));
-    if !composed.has_files && text.trim_start().starts_with('/') {
-        if let Some(output) = command(&call, link, &session, &id, text).await? {
-            remember(&Output::of(&id, "ok"));
-            return Ok(output.into());
-        }
+    if !composed.has_files
+        && text.trim_start().starts_with('/')
+        && let Some(output) = command(&call, link, &session, &id, text).await?
+    {
+        remember(&Output::of(&id, "ok"));
+        return Ok(output.into());
     }
     let mode = match params.queue_mode {
         Some(QueueMode::Steer) => BusyMode::Steer,

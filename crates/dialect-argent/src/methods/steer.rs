@@ -29,40 +29,40 @@ pub enum QueueMode {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Steered {
+pub enum Steering {
     Steered(RunId),
     NotActive,
     NotSteerable(RunId),
 }
 
-impl Steered {
+impl Steering {
     pub fn status(&self) -> &'static str {
         match self {
-            Steered::Steered(_) => "steered",
-            Steered::NotActive => "not_active",
-            Steered::NotSteerable(_) => "not_steerable",
+            Steering::Steered(_) => "steered",
+            Steering::NotActive => "not_active",
+            Steering::NotSteerable(_) => "not_steerable",
         }
     }
 
     pub fn target(&self) -> Option<String> {
         match self {
-            Steered::Steered(run) | Steered::NotSteerable(run) => Some(run.to_string()),
-            Steered::NotActive => None,
+            Steering::Steered(run) | Steering::NotSteerable(run) => Some(run.to_string()),
+            Steering::NotActive => None,
         }
     }
 }
 
 /// Hands `text` to the session's active run.
-pub async fn steer(call: &Call, session: &SessionKey, text: &str) -> Result<Steered, OpError> {
+pub async fn steer(call: &Call, session: &SessionKey, text: &str) -> Result<Steering, OpError> {
     let runs = &call.services.runs;
-    let Some(active) = runs.active_of(session).into_iter().next() else { return Ok(Steered::NotActive) };
+    let Some(active) = runs.active_of(session).into_iter().next() else { return Ok(Steering::NotActive) };
     match runs.get(&active).await? {
         Some(run) if run.state == RunState::Running => match runs.respond(&active, text).await? {
-            Responded::Delivered | Responded::Queued => Ok(Steered::Steered(active)),
-            Responded::Ended => Ok(Steered::NotActive),
+            Responded::Delivered | Responded::Queued => Ok(Steering::Steered(active)),
+            Responded::Ended => Ok(Steering::NotActive),
         },
-        Some(run) if run.state.is_over() => Ok(Steered::NotActive),
-        _ => Ok(Steered::NotSteerable(active)),
+        Some(run) if run.state.is_over() => Ok(Steering::NotActive),
+        _ => Ok(Steering::NotSteerable(active)),
     }
 }
 

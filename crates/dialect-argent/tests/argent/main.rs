@@ -1,4 +1,5 @@
 //! The dialect on real sockets: transcripts, the walk over its table, devices, ordering, resuming.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod devices;
 mod events;

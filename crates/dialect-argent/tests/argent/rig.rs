@@ -41,7 +41,12 @@ impl Settings {
     }
 }
 
-fn surface(services: &Arc<Services>, settings: &Arc<ArgentSettings>, auth_required: bool, instance: &Instance) -> DialectSurface {
+fn surface(
+    services: &Arc<Services>,
+    settings: &Arc<ArgentSettings>,
+    auth_required: bool,
+    instance: &Instance,
+) -> DialectSurface {
     let settings = Arc::clone(settings);
     let argent =
         Argent::new(Arc::clone(services), Arc::new(move || Arc::clone(&settings)), Arc::new(move || auth_required));

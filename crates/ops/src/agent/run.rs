@@ -71,10 +71,16 @@ impl Operation for AgentRun {
     type Output = Output;
 
     async fn run(call: &Call, params: Params) -> Result<Reply<Output>, OpError> {
-        let session = session_of(call, params.session_key.as_deref(), params.channel.as_deref(), params.peer_id.as_deref())?;
+        let session =
+            session_of(call, params.session_key.as_deref(), params.channel.as_deref(), params.peer_id.as_deref())?;
         let new = NewRun {
             id: params.idempotency_key,
-            options: RunOptions { model: params.model, thinking: params.thinking, quiet: !params.stream, ..RunOptions::default() },
+            options: RunOptions {
+                model: params.model,
+                thinking: params.thinking,
+                quiet: !params.stream,
+                ..RunOptions::default()
+            },
             ..NewRun::new(session, content_with(params.message.trim(), &params.attachments)?, call.dialect)
         };
         let accepted = call.services.runs.accept(&call.principal, new).await?;

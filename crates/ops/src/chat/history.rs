@@ -68,11 +68,18 @@ impl Operation for ChatHistory {
             Some(Before::Ms(ms)) => Some(Timestamp::from_ms(ms)),
             Some(Before::Iso(text)) => {
                 let time = Timestamp::parse_iso(&text);
-                Some(time.ok_or_else(|| OpError::invalid("before", format!("`{text}` is neither RFC 3339 nor milliseconds")))?)
+                Some(time.ok_or_else(|| {
+                    OpError::invalid("before", format!("`{text}` is neither RFC 3339 nor milliseconds"))
+                })?)
             }
         };
         // Assistant messages without text (tool calls alone) are left out after reading, so read more.
-        let page = MessagePage { roles: vec![Role::User, Role::Assistant], before, limit: limit * 4, ..MessagePage::default() };
+        let page = MessagePage {
+            roles: vec![Role::User, Role::Assistant],
+            before,
+            limit: limit * 4,
+            ..MessagePage::default()
+        };
         let history = call.services.sessions.history(&key, page).await?;
         let all = history.map(|history| history.messages).unwrap_or_default();
         let mut messages: Vec<ChatMessage> = all.into_iter().filter_map(chat_message).collect();

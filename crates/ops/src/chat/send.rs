@@ -69,6 +69,11 @@ impl Operation for ChatSend {
             idempotency_key: params.idempotency_key,
         };
         let reply = AgentRun::run(call, params).await?;
-        Ok(reply.map(|output| Output { run_id: output.run_id, status: output.status, session_key: output.session_key, streaming }))
+        Ok(reply.map(|output| Output {
+            run_id: output.run_id,
+            status: output.status,
+            session_key: output.session_key,
+            streaming,
+        }))
     }
 }

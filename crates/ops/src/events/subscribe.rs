@@ -45,7 +45,9 @@ impl Operation for EventsSubscribe {
         let parsed: Result<Vec<Pattern>, _> = params.patterns.iter().map(|text| Pattern::parse(text)).collect();
         let parsed = parsed.map_err(|error| OpError::invalid("patterns", error))?;
         let connection = call.require_connection()?;
-        let result = connection.subscribe(parsed, params.after.map(Cursor)).map_err(|reason| OpError::invalid("patterns", reason))?;
+        let result = connection
+            .subscribe(parsed, params.after.map(Cursor))
+            .map_err(|reason| OpError::invalid("patterns", reason))?;
         Ok(Output { subscribed: params.patterns, active_patterns: result.active, cursor: result.cursor.0 }.into())
     }
 }

@@ -36,7 +36,8 @@ impl Operation for ModelsList {
     async fn run(call: &Call, params: Params) -> Result<Reply<Output>, OpError> {
         let entries = call.services.models.list(params.refresh).await;
         let wanted = |provider: &str| params.provider.as_deref().is_none_or(|name| name == provider);
-        let models = entries.into_iter().filter(|entry| wanted(&entry.reference.provider)).map(ModelView::from).collect();
+        let models =
+            entries.into_iter().filter(|entry| wanted(&entry.reference.provider)).map(ModelView::from).collect();
         Ok(Output { models }.into())
     }
 }

@@ -39,8 +39,12 @@ impl Operation for SessionCompact {
     const NAME: &'static str = "session.compact";
     const SCOPE: Option<Scope> = Some(Scope::Write);
     const CLASS: Class = Class::Write;
-    const ERRORS: &'static [ErrorKind] =
-        &[ErrorKind::NotFound(Noun::Session), ErrorKind::NotFound(Noun::Agent), ErrorKind::Timeout, ErrorKind::Unavailable];
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::NotFound(Noun::Session),
+        ErrorKind::NotFound(Noun::Agent),
+        ErrorKind::Timeout,
+        ErrorKind::Unavailable,
+    ];
     type Params = Params;
     type Output = Output;
 

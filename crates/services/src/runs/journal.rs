@@ -5,7 +5,8 @@ use std::sync::Arc;
 use agent::{Journal, JournalError, Step, ToolOutcome};
 use async_trait::async_trait;
 use model::{
-    Event, ModelRef, NewMessage, Noun, OpError, Role, RunId, SessionKind, ToolCall, ToolCallRecord, ToolCallState, Usage,
+    Event, ModelRef, NewMessage, Noun, OpError, Role, RunId, SessionKind, ToolCall, ToolCallRecord, ToolCallState,
+    Usage,
 };
 use store::{PendingInput, StoreError, Tx};
 

@@ -7,7 +7,10 @@ mod compaction;
 
 use std::sync::Arc;
 
-use model::{AgentId, Clock, Event, Ids, Message, NewMessage, Noun, OpError, Role, Run, RunId, RunOutcome, RunRef, Session, SessionId, SessionKey, SessionKind, SessionSettings, StopCause, Timestamp};
+use model::{
+    AgentId, Clock, Event, Ids, Message, NewMessage, Noun, OpError, Role, Run, RunId, RunOutcome, RunRef, Session,
+    SessionId, SessionKey, SessionKind, SessionSettings, StopCause, Timestamp,
+};
 use store::{Snapshot, Store, StoreError, Tx};
 
 pub use compaction::{CompactOptions, Compaction};
@@ -221,12 +224,7 @@ impl Sessions {
 /// The end of a run that never started because its session was deleted.
 fn ended_with_session(run: Run) -> Event {
     Event::RunEnded {
-        run: RunRef {
-            run_id: run.id,
-            session_key: run.session_key,
-            agent_id: run.agent_id,
-            quiet: run.options.quiet,
-        },
+        run: RunRef { run_id: run.id, session_key: run.session_key, agent_id: run.agent_id, quiet: run.options.quiet },
         seq: run.next_seq,
         started: false,
         outcome: RunOutcome::Cancelled { cause: StopCause::SessionDeleted },

@@ -105,7 +105,9 @@ impl Player<'_> {
             }
             Step::Cut => {
                 self.client()?;
-                self.clients.remove(&self.speaks).map(WsClient::cut);
+                if let Some(client) = self.clients.remove(&self.speaks) {
+                    client.cut();
+                }
             }
             Step::Refused { status, headers } => self.refused(*status, headers).await?,
             Step::Silence => self.silence().await?,
