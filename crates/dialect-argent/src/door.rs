@@ -55,8 +55,7 @@ fn forwarded_address(peer: &PeerInfo, settings: &ArgentSettings) -> Option<IpAdd
         let untrusted = hops.iter().find(|hop| !settings.trusted_proxies.contains(hop));
         untrusted.or(hops.last()).copied()
     };
-    hops.and_then(client)
-        .or_else(|| peer.header("x-real-ip").and_then(parse))
+    hops.and_then(client).or_else(|| peer.header("x-real-ip").and_then(parse))
 }
 
 #[cfg(test)]

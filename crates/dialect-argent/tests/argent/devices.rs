@@ -19,7 +19,11 @@ struct Device {
 
 impl Device {
     fn new(seed: u8) -> Self {
-        Self { key: SigningKey::from_bytes(&[seed; 32]), role: "operator", scopes: vec!["operator.read", "operator.write"] }
+        Self {
+            key: SigningKey::from_bytes(&[seed; 32]),
+            role: "operator",
+            scopes: vec!["operator.read", "operator.write"],
+        }
     }
 
     fn id(&self) -> String {
@@ -28,12 +32,8 @@ impl Device {
 
     /// The parameters of `connect` with a proof over them.
     fn hello(&self, nonce: &str, token: &str) -> Value {
-        let payload = format!(
-            "v2|{}|cli|cli|{}|{}|{START_MS}|{token}|{nonce}",
-            self.id(),
-            self.role,
-            self.scopes.join(",")
-        );
+        let payload =
+            format!("v2|{}|cli|cli|{}|{}|{START_MS}|{token}|{nonce}", self.id(), self.role, self.scopes.join(","));
         json!({
             "minProtocol": 3, "maxProtocol": 4,
             "client": { "id": "cli", "mode": "cli", "version": "1", "platform": "linux" },
@@ -54,7 +54,12 @@ impl Device {
 /// A peer that is not local: it names a proxy that nobody trusts.
 const REMOTE: [(&str, &str); 1] = [("x-forwarded-for", "203.0.113.9")];
 
-async fn knock(gateway: &TestGateway, device: &Device, token: &str, headers: &[(&str, &str)]) -> (Client, Result<Value, Value>) {
+async fn knock(
+    gateway: &TestGateway,
+    device: &Device,
+    token: &str,
+    headers: &[(&str, &str)],
+) -> (Client, Result<Value, Value>) {
     let mut client = Client::open(gateway, headers).await;
     let hello = device.hello(&client.nonce, token);
     let answer = client.call("connect", hello).await;
@@ -93,7 +98,10 @@ async fn a_remote_device_waits_until_an_operator_approves_it() {
     let device = Device::new(1);
     let (mut client, refused) = knock(&gateway, &device, gateway.admin(), &REMOTE).await;
     let refused = refused.unwrap_err();
-    assert_eq!((&refused["code"], &refused["message"]), (&json!("NOT_PAIRED"), &json!("pairing required: device is not approved yet")));
+    assert_eq!(
+        (&refused["code"], &refused["message"]),
+        (&json!("NOT_PAIRED"), &json!("pairing required: device is not approved yet"))
+    );
     assert_eq!(refused["details"]["reason"], "not-paired");
     assert_eq!(client.ws.closed().await, 1008);
     let request = operator.event("device.pair.requested").await["payload"]["requestId"].clone();
@@ -151,9 +159,11 @@ async fn a_device_rotates_its_own_token_and_no_other() {
     let device = Device { scopes: vec!["operator.pairing"], ..Device::new(1) };
     let (mut client, hello) = knock(&gateway, &device, gateway.admin(), &[]).await;
     let token = hello.unwrap()["auth"]["deviceToken"].clone();
-    let rotated = client.call("device.token.rotate", json!({ "deviceId": device.id(), "role": "operator" })).await.unwrap();
+    let rotated =
+        client.call("device.token.rotate", json!({ "deviceId": device.id(), "role": "operator" })).await.unwrap();
     assert_ne!(rotated["token"], token);
-    let error = client.call("device.token.rotate", json!({ "deviceId": other.id(), "role": "operator" })).await.unwrap_err();
+    let error =
+        client.call("device.token.rotate", json!({ "deviceId": other.id(), "role": "operator" })).await.unwrap_err();
     assert_eq!(error["message"], "missing scope: operator.admin");
     let wider = json!({ "deviceId": device.id(), "role": "operator", "scopes": ["operator.write"] });
     let error = client.call("device.token.rotate", wider).await.unwrap_err();

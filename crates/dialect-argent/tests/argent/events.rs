@@ -4,11 +4,13 @@ use model::{Event, Scope};
 use providers::testkit::{Gate, Scripted};
 use serde_json::{Value, json};
 
-use crate::rig::{Client, Settings, gateway, hello, held, warmed};
+use crate::rig::{Client, Settings, gateway, held, hello, warmed};
 
 /// The frames of a client up to the end of a run, those that were read before included.
 async fn until_end(client: &mut Client, run: &str) -> Vec<Value> {
-    let is_end = |frame: &Value| frame["event"] == "chat" && frame["payload"]["runId"] == run && frame["payload"]["state"] != "delta";
+    let is_end = |frame: &Value| {
+        frame["event"] == "chat" && frame["payload"]["runId"] == run && frame["payload"]["state"] != "delta"
+    };
     let mut frames = std::mem::take(&mut client.events);
     if !frames.iter().any(is_end) {
         let (last, before) = client.ws.until(is_end).await;
@@ -42,14 +44,18 @@ async fn events_have_the_form_of_the_handshake() {
     let gateway = gateway().await;
     gateway.provider.push(Scripted::text("Hi"));
     let mut client = Client::open(&gateway, &[]).await;
-    let params = json!({ "clientName": "dash", "mode": "operator", "token": gateway.admin(), "client": { "mode": "cli" } });
+    let params =
+        json!({ "clientName": "dash", "mode": "operator", "token": gateway.admin(), "client": { "mode": "cli" } });
     client.ws.send_json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "auth", "params": params })).await;
     assert_eq!(client.ws.json().await["result"]["protocol"], 3);
     // A native call on the same connection is answered natively; events stay as they are.
     client.ws.send_json(&json!({ "type": "req", "id": "n", "method": "chat.send", "params": { "text": "x" } })).await;
     assert_eq!(client.ws.json().await["payload"]["status"], "started");
     let event = client.ws.json().await;
-    assert_eq!((&event["method"], &event["params"]["event"], &event["params"]["seq"]), (&json!("event"), &json!("agent"), &json!(1)));
+    assert_eq!(
+        (&event["method"], &event["params"]["event"], &event["params"]["seq"]),
+        (&json!("event"), &json!("agent"), &json!(1))
+    );
     gateway.idle().await;
     gateway.stop().await;
 }
@@ -139,7 +145,10 @@ async fn a_stop_is_announced_and_closes_with_1012() {
     let gateway = gateway().await;
     let mut client = Client::operator(&gateway).await;
     gateway.stop().await;
-    assert_eq!(client.event("shutdown").await["payload"], json!({ "reason": "gateway stopping", "restartExpectedMs": null }));
+    assert_eq!(
+        client.event("shutdown").await["payload"],
+        json!({ "reason": "gateway stopping", "restartExpectedMs": null })
+    );
     assert_eq!(client.ws.closed().await, 1012);
 }
 
@@ -182,7 +191,8 @@ async fn a_large_frame_is_refused_before_the_handshake_and_read_after_it() {
     client.send("connect", params).await;
     assert_eq!(client.ws.closed().await, 1009);
     let mut client = Client::operator(&gateway).await;
-    let error = client.call("sessions.list", json!({ "padding": "x".repeat(1_000_000), "limit": 0 })).await.unwrap_err();
+    let error =
+        client.call("sessions.list", json!({ "padding": "x".repeat(1_000_000), "limit": 0 })).await.unwrap_err();
     assert_eq!(error["message"], "invalid sessions.list params: at /limit: must be >= 1");
     gateway.stop().await;
 }

@@ -14,7 +14,11 @@ fn story(frames: &[Value]) -> Vec<String> {
         .map(|frame| {
             let payload = &frame["payload"];
             match frame["event"].as_str() {
-                Some("agent") => format!("agent {} {}", payload["stream"].as_str().unwrap(), payload["data"]["phase"].as_str().unwrap_or("-")),
+                Some("agent") => format!(
+                    "agent {} {}",
+                    payload["stream"].as_str().unwrap(),
+                    payload["data"]["phase"].as_str().unwrap_or("-")
+                ),
                 Some("chat") => format!("chat {}", payload["state"].as_str().unwrap()),
                 Some(other) => other.to_owned(),
                 None => format!("res {}", payload["status"].as_str().unwrap_or("-")),
@@ -29,16 +33,29 @@ async fn the_answers_of_agent_frame_its_events() {
     gateway.provider.push(Scripted::text("Nine"));
     let mut client = Client::operator(&gateway).await;
     let id = client.send("agent", json!({ "message": "When?", "idempotencyKey": "r-1", "sessionKey": "main" })).await;
-    let (last, mut frames) = client.ws.until(|frame| frame["id"] == id.as_str() && frame["payload"]["status"] == "ok").await;
+    let (last, mut frames) =
+        client.ws.until(|frame| frame["id"] == id.as_str() && frame["payload"]["status"] == "ok").await;
     frames.push(last.clone());
     assert_eq!(
         story(&frames),
-        ["res accepted", "agent lifecycle start", "agent assistant -", "chat delta", "agent lifecycle end", "chat final", "res ok"]
+        [
+            "res accepted",
+            "agent lifecycle start",
+            "agent assistant -",
+            "chat delta",
+            "agent lifecycle end",
+            "chat final",
+            "res ok"
+        ]
     );
     let result = &last["payload"]["result"];
     assert_eq!(result["payloads"], json!([{ "text": "Nine", "mediaUrl": null }]));
-    assert_eq!((&result["meta"]["agentMeta"]["provider"], &result["meta"]["agentMeta"]["model"]), (&json!("scripted"), &json!("model")));
-    let session = gateway.services.sessions.get(&model::SessionKey::main(&model::AgentId::main())).await.unwrap().unwrap();
+    assert_eq!(
+        (&result["meta"]["agentMeta"]["provider"], &result["meta"]["agentMeta"]["model"]),
+        (&json!("scripted"), &json!("model"))
+    );
+    let session =
+        gateway.services.sessions.get(&model::SessionKey::main(&model::AgentId::main())).await.unwrap().unwrap();
     assert_eq!(result["meta"]["agentMeta"]["sessionId"], session.id.as_str());
 
     // A repeat gets the outcome, once.
@@ -83,11 +100,17 @@ async fn an_abort_ends_the_run_with_its_partial_text() {
     let aborted = client.call("chat.abort", json!({ "sessionKey": "main", "runId": "r-1" })).await.unwrap();
     assert_eq!(aborted, json!({ "ok": true, "aborted": true, "runIds": ["r-1"] }));
     let waited = client.answer(&waits).await.unwrap();
-    assert_eq!((&waited["status"], &waited["error"], &waited["stopReason"]), (&json!("error"), &json!("aborted"), &json!("rpc")));
+    assert_eq!(
+        (&waited["status"], &waited["error"], &waited["stopReason"]),
+        (&json!("error"), &json!("aborted"), &json!("rpc"))
+    );
     let outcome = client.answer(&id).await.unwrap_err();
     assert_eq!(outcome["details"]["code"], "AGENT_ABORTED");
     let (chat, _) = client.chat_end("r-1").await;
-    assert_eq!((&chat["state"], &chat["stopReason"], &chat["message"]["content"][0]["text"]), (&json!("aborted"), &json!("rpc"), &json!("Half")));
+    assert_eq!(
+        (&chat["state"], &chat["stopReason"], &chat["message"]["content"][0]["text"]),
+        (&json!("aborted"), &json!("rpc"), &json!("Half"))
+    );
     gateway.stop().await;
 }
 
@@ -98,7 +121,10 @@ async fn a_message_to_a_busy_session_waits_and_can_be_withdrawn() {
     gateway.provider.push(held("a", &gate, ""));
     let mut client = Client::operator(&gateway).await;
     for run in ["r-1", "r-2"] {
-        let sent = client.call("chat.send", json!({ "sessionKey": "main", "message": run, "idempotencyKey": run })).await.unwrap();
+        let sent = client
+            .call("chat.send", json!({ "sessionKey": "main", "message": run, "idempotencyKey": run }))
+            .await
+            .unwrap();
         assert_eq!(sent, json!({ "runId": run, "status": "started" }));
     }
     gate.reached().await;
@@ -117,8 +143,12 @@ async fn a_message_to_a_busy_session_waits_and_can_be_withdrawn() {
 async fn steering_hands_the_message_to_the_active_run() {
     let gateway = gateway().await;
     let mut client = Client::operator(&gateway).await;
-    let steer = |key: &str| json!({ "sessionKey": "main", "message": "faster", "busyMode": "steer", "idempotencyKey": key });
-    assert_eq!(client.call("chat.send", steer("s-0")).await.unwrap(), json!({ "runId": "s-0", "status": "not_active" }));
+    let steer =
+        |key: &str| json!({ "sessionKey": "main", "message": "faster", "busyMode": "steer", "idempotencyKey": key });
+    assert_eq!(
+        client.call("chat.send", steer("s-0")).await.unwrap(),
+        json!({ "runId": "s-0", "status": "not_active" })
+    );
 
     let gate = Gate::default();
     gateway.provider.push(held("slow", &gate, ""));

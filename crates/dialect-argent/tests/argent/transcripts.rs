@@ -13,6 +13,7 @@ async fn every_transcript_holds() {
 fn every_method_has_a_transcript() {
     let names: Vec<String> = read_folder(&folder()).into_iter().map(|transcript| transcript.name).collect();
     let table = dialect_argent::table::table();
-    let missing: Vec<&str> = table.iter().map(|method| method.name).filter(|name| !names.contains(&format!("{name}.txt"))).collect();
+    let missing: Vec<&str> =
+        table.iter().map(|method| method.name).filter(|name| !names.contains(&format!("{name}.txt"))).collect();
     assert_eq!(missing, Vec::<&str>::new());
 }
