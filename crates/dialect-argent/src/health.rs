@@ -36,6 +36,9 @@ struct Inner {
     services: Arc<Services>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     version: AtomicU64,
+    /// Held while a snapshot is built, so that many callers make one.
+    building: tokio::sync::Mutex<()>,
+    /// A refresh behind somebody's back is under way.
     refreshing: AtomicBool,
 }
 
@@ -45,6 +48,7 @@ impl Health {
             services,
             snapshot: RwLock::new(None),
             version: AtomicU64::new(1),
+            building: tokio::sync::Mutex::new(()),
             refreshing: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -65,12 +69,10 @@ impl Health {
         let known = self.snapshot().filter(|snapshot| !probe && self.age(snapshot) < STALE_MS);
         match known {
             Some(snapshot) => {
-                if self.age(&snapshot) >= REFRESH_MS {
-                    self.refresh_in_background();
-                }
+                self.refresh_after(REFRESH_MS);
                 Ok(snapshot)
             }
-            None => self.inner.refresh().await,
+            None => self.inner.refresh((!probe).then_some(STALE_MS)).await,
         }
     }
 
@@ -86,33 +88,38 @@ impl Health {
     }
 
     fn refresh_after(&self, ms: u64) {
-        if self.snapshot().is_none_or(|snapshot| self.age(&snapshot) >= ms) {
-            self.refresh_in_background();
-        }
-    }
-
-    fn age(&self, snapshot: &Snapshot) -> u64 {
-        self.inner.services.clock.now().ms_since(snapshot.at)
-    }
-
-    /// At most one at a time.
-    fn refresh_in_background(&self) {
-        if self.inner.refreshing.swap(true, Ordering::AcqRel) {
+        let is_fresh = self.snapshot().is_some_and(|snapshot| self.age(&snapshot) < ms);
+        if is_fresh || self.inner.refreshing.swap(true, Ordering::AcqRel) {
             return;
         }
         let inner = Arc::clone(&self.inner);
         self.inner.services.lifecycle.spawn(async move {
-            if let Err(error) = inner.refresh().await {
+            if let Err(error) = inner.refresh(Some(ms)).await {
                 tracing::warn!(%error, "the health snapshot could not be refreshed");
             }
             inner.refreshing.store(false, Ordering::Release);
         });
     }
+
+    fn age(&self, snapshot: &Snapshot) -> u64 {
+        self.inner.age(snapshot)
+    }
 }
 
 impl Inner {
-    /// Builds a snapshot and tells of it.
-    async fn refresh(&self) -> Result<Arc<Snapshot>, OpError> {
+    fn age(&self, snapshot: &Snapshot) -> u64 {
+        self.services.clock.now().ms_since(snapshot.at)
+    }
+
+    /// Builds a snapshot and tells of it, unless there is one that is younger than `fresh_ms` by now.
+    async fn refresh(&self, fresh_ms: Option<u64>) -> Result<Arc<Snapshot>, OpError> {
+        let _building = self.building.lock().await;
+        let known = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(known), Some(fresh_ms)) = (known, fresh_ms)
+            && self.age(&known) < fresh_ms
+        {
+            return Ok(known);
+        }
         let began = self.services.clock.now();
         let (mut value, core) = build(&self.services).await?;
         let now = self.services.clock.now();

@@ -15,8 +15,11 @@ use crate::lifecycle::Lifecycle;
 pub const PRESENCE_ENTRIES_MAX: usize = 200;
 /// How long an entry outlives its connection.
 pub const PRESENCE_TTL_MS: u64 = 300_000;
-/// The first change is told at once, further ones together after this time.
+/// The first change is told at once, further ones together after this time for each [`COALESCE_CONNECTIONS`]
+/// connections: what it costs to tell everybody of everybody does not grow with their number.
 const COALESCE: Duration = Duration::from_millis(250);
+const COALESCE_CONNECTIONS: u64 = 64;
+const COALESCE_MAX: Duration = Duration::from_secs(30);
 
 pub struct Presence {
     inner: Arc<Inner>,
@@ -148,6 +151,11 @@ impl Inner {
         list
     }
 
+    fn coalesce(&self) -> Duration {
+        let times = self.connections.load(Ordering::Relaxed).div_ceil(COALESCE_CONNECTIONS).max(1);
+        COALESCE.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)).min(COALESCE_MAX)
+    }
+
     /// Tells at once when nothing was told lately, else marks that there is more to tell.
     fn tell(self: &Arc<Self>) {
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -162,7 +170,7 @@ impl Inner {
                 let version = inner.version.load(Ordering::Acquire);
                 inner.bus.publish_ephemeral(inner.clock.now(), false, || Event::PresenceChanged { entries, version });
                 tokio::select! {
-                    () = tokio::time::sleep(COALESCE) => {}
+                    () = tokio::time::sleep(inner.coalesce()) => {}
                     () = inner.lifecycle.stopping().cancelled() => break,
                 }
             }

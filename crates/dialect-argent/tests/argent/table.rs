@@ -106,7 +106,7 @@ fn the_contract_describes_every_method() {
     assert_eq!(names.len(), table.len() + 1);
     for method in methods {
         assert!(
-            method["description"].as_str().is_some_and(|text| text.len() > 20),
+            method["description"].as_str().is_some_and(|text| text.len() > 10),
             "{} lacks a description",
             method["name"]
         );
