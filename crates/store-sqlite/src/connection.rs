@@ -11,6 +11,7 @@ use crate::SqliteOptions;
 use crate::failure::failure;
 use crate::log::{Log, LogMark};
 use crate::options::Durability;
+// tidy: allow(loop): the index of words is written by the commit that it belongs to
 use crate::search::{self, Words, WordsMark};
 
 /// Prepared statements kept ready by each connection; there are fewer texts than this.
