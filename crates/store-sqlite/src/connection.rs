@@ -11,8 +11,7 @@ use crate::SqliteOptions;
 use crate::failure::failure;
 use crate::log::{Log, LogMark};
 use crate::options::Durability;
-// tidy: allow(loop): the index of words is written by the commit that it belongs to
-use crate::search::{self, Words, WordsMark};
+use crate::words::{Words, WordsMark};
 
 /// Prepared statements kept ready by each connection; there are fewer texts than this.
 const STATEMENTS_MAX: usize = 96;
@@ -94,14 +93,6 @@ impl Database {
             self.abandon()?;
         }
         self.control("BEGIN IMMEDIATE")
-    }
-
-    /// Commits what is open, the words of its messages with it.
-    pub fn commit(&self) -> Result<(), StoreError> {
-        search::index(self)?;
-        self.control("COMMIT")?;
-        self.words.forget();
-        Ok(())
     }
 
     /// Undoes what is open; the next transaction asks the database where the log stands.

@@ -5,6 +5,7 @@
 
 mod care;
 mod columns;
+mod commit;
 mod connection;
 mod documents;
 mod events;
@@ -23,6 +24,7 @@ mod search;
 mod sessions;
 mod tokens;
 mod tool_calls;
+mod words;
 mod writer;
 
 use std::path::{Path, PathBuf};
