@@ -13,6 +13,7 @@ mod facts;
 mod failure;
 mod lock;
 mod log;
+mod message_rows;
 mod messages;
 mod migrate;
 mod options;

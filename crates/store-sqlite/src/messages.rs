@@ -1,57 +1,14 @@
 //! Rows of transcripts.
 
-use model::{
-    Content, Message, MessageId, NewMessage, Reasoning, Role, RunId, SessionId, SessionKey, Timestamp, ToolCall, Usage,
-};
+use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
 use rusqlite::types::Value;
-use rusqlite::{Row, params, params_from_iter};
-use serde::{Deserialize, Serialize};
-use serde_json::Map;
+use rusqlite::{params, params_from_iter};
 use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, StoreError};
 
-use crate::columns::{Json, bound, limit, stored, text, time, word};
+use crate::columns::{Json, bound, limit, stored};
 use crate::connection::Database;
+use crate::message_rows::{COLUMNS, Extra, message, role_condition};
 use crate::search;
-
-pub const COLUMNS: &str = "m.message_id, m.seq, m.run_id, m.created_at, m.role, m.content, m.extra";
-
-/// What few messages have, in one column that is empty for all others.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Extra {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCall>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning: Option<Reasoning>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<String>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    metadata: Map<String, serde_json::Value>,
-}
-
-pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
-    let extra = row.get::<_, Option<Json<Extra>>>(6)?.map_or_else(Extra::default, |Json(extra)| extra);
-    Ok(Message {
-        id: MessageId::trusted(text(row, 0)?),
-        seq: row.get(1)?,
-        run_id: row.get::<_, Option<std::sync::Arc<str>>>(2)?.map(RunId::trusted),
-        created_at: time(row, 3)?,
-        body: NewMessage {
-            role: word(row, 4, Role::parse)?,
-            content: row.get::<_, Json<Content>>(5)?.0,
-            tool_calls: extra.tool_calls,
-            tool_call_id: extra.tool_call_id,
-            reasoning: extra.reasoning,
-            usage: extra.usage,
-            model: extra.model,
-            metadata: extra.metadata,
-        },
-    })
-}
 
 fn extra(body: &NewMessage) -> Option<Json<Extra>> {
     let plain = body.tool_calls.is_empty()
@@ -70,15 +27,6 @@ fn extra(body: &NewMessage) -> Option<Json<Extra>> {
             metadata: body.metadata.clone(),
         })
     })
-}
-
-/// ` AND m.role IN (…)`, or nothing for all roles. The words are ours, so they may stand in the text.
-pub fn role_condition(roles: &[Role]) -> String {
-    if roles.is_empty() {
-        return String::new();
-    }
-    let words: Vec<String> = roles.iter().map(|role| format!("'{}'", role.as_str())).collect();
-    format!(" AND m.role IN ({})", words.join(", "))
 }
 
 impl MessageQueries for Database {

@@ -8,7 +8,7 @@ use store::{MessageHit, SearchQuery, StoreError};
 
 use crate::columns::text;
 use crate::connection::Database;
-use crate::messages;
+use crate::message_rows as messages;
 
 /// Words of a query beyond this are not looked at.
 const WORDS_MAX: usize = 32;
