@@ -1,17 +1,11 @@
 //! Messages as rows.
 
-#![allow(unused_imports, reason = "shares the list of its neighbour")]
-
-use crate::columns::{Json, bound, limit, stored, text, time, word};
-use crate::connection::Database;
-use model::{
-    Content, Message, MessageId, NewMessage, Reasoning, Role, RunId, SessionId, SessionKey, Timestamp, ToolCall, Usage,
-};
-use rusqlite::types::Value;
-use rusqlite::{Row, params, params_from_iter};
+use model::{Content, Message, MessageId, NewMessage, Reasoning, Role, RunId, ToolCall, Usage};
+use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, StoreError};
+
+use crate::columns::{Json, text, time, word};
 
 pub const COLUMNS: &str = "m.message_id, m.seq, m.run_id, m.created_at, m.role, m.content, m.extra";
 

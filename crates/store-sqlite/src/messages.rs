@@ -109,6 +109,12 @@ impl Database {
         Ok(())
     }
 
+    fn next_seq(&self, session: &SessionId) -> Result<i64, StoreError> {
+        let sql = "SELECT MAX(seq) FROM messages WHERE session_id = ?1";
+        let last = self.row(sql, [session.as_str()], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(last.flatten().unwrap_or(0) + 1)
+    }
+
     /// A transcript begins with message 1, or with a summary that took the place of others.
     fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
         let sql = "INSERT INTO transcripts (session_id, session_key, agent_id) VALUES (?1, ?2, ?3) ON CONFLICT (session_id) DO NOTHING";
@@ -125,12 +131,19 @@ impl MessageWrites for Database {
         at: Timestamp,
         body: &NewMessage,
     ) -> Result<i64, StoreError> {
-        let last = self.row("SELECT MAX(seq) FROM messages WHERE session_id = ?1", [session.1.as_str()], |row| {
-            row.get::<_, Option<i64>>(0)
-        })?;
-        let seq = last.flatten().unwrap_or(0) + 1;
+        let seq = self.next_seq(session.1)?;
         self.insert_message(session, seq, id, run, at, body)?;
         Ok(seq)
+    }
+
+    fn transfer(&self, id: &MessageId, to: (&SessionKey, &SessionId)) -> Result<Option<i64>, StoreError> {
+        let seq = self.next_seq(to.1)?;
+        let sql = "UPDATE messages SET session_id = ?2, seq = ?3 WHERE message_id = ?1";
+        if self.execute(sql, (id.as_str(), to.1.as_str(), seq))? == 0 {
+            return Ok(None);
+        }
+        self.note_transcript(to.0, to.1)?;
+        Ok(Some(seq))
     }
 
     fn replace_head(

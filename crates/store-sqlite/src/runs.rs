@@ -165,6 +165,11 @@ impl RunWrites for Database {
         self.execute(sql, (input.id.as_str(), run.as_str(), &input.text, input.at.as_ms())).map(drop)
     }
 
+    fn remove_inputs(&self, run: &RunId, inputs: &[InputId]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM run_inputs WHERE run_id = ?1 AND input_id = ?2";
+        inputs.iter().try_for_each(|input| self.execute(sql, (run.as_str(), input.as_str())).map(drop))
+    }
+
     fn clear_inputs(&self, run: &RunId) -> Result<(), StoreError> {
         self.execute("DELETE FROM run_inputs WHERE run_id = ?1", [run.as_str()]).map(drop)
     }

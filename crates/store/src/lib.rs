@@ -27,7 +27,7 @@ pub use runs::{PendingInput, RunQueries, RunWrites};
 pub use sessions::{SessionFilter, SessionPage, SessionQueries, SessionWrites};
 pub use tokens::{TokenQueries, TokenRecord, TokenWrites};
 pub use tool_calls::{ToolCallQueries, ToolCallWrites};
-pub use work::{Announce, Outcome, ReadJob, Store, WriteJob};
+pub use work::{Announce, Finish, Outcome, ReadJob, Store, WriteJob};
 
 /// A consistent view of the database; nothing in it changes while it is held.
 pub trait Snapshot {

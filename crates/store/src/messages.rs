@@ -59,6 +59,8 @@ pub trait MessageWrites {
         at: Timestamp,
         body: &NewMessage,
     ) -> Result<i64, StoreError>;
+    /// Puts a stored message at the end of another transcript; gives its new `seq`. `None` = there is no such message.
+    fn transfer(&self, id: &MessageId, to: (&SessionKey, &SessionId)) -> Result<Option<i64>, StoreError>;
     /// Replaces the messages with `seq <= up_to` by `summary`, which takes the place `up_to`; gives how many were replaced.
     fn replace_head(
         &self,

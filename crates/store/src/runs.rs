@@ -30,6 +30,8 @@ pub trait RunWrites {
     /// Replaces the row; gives `false` when there is none.
     fn update(&self, run: &Run) -> Result<bool, StoreError>;
     fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError>;
+    /// Removes these inputs of the run; unknown ones are passed over.
+    fn remove_inputs(&self, run: &RunId, inputs: &[InputId]) -> Result<(), StoreError>;
     /// Removes all inputs of the run.
     fn clear_inputs(&self, run: &RunId) -> Result<(), StoreError>;
 }

@@ -264,6 +264,26 @@ pub async fn the_head_is_removed(place: &dyn Reopen) {
     assert_eq!(all(&store, &id).await, []);
 }
 
+pub async fn a_message_goes_over_to_another_transcript(place: &dyn Reopen) {
+    let store = place.open().await;
+    let (old, other) = (transcript(&store, 3).await, session("agent:main:other", 1));
+    let other_id = other.id.clone();
+    let transfer = |id: &'static str| {
+        let (store, other) = (Arc::clone(&store), other.clone());
+        async move {
+            write(&store, move |tx| tx.messages_mut().transfer(&MessageId::trusted(id), (&other.key, &other.id))).await
+        }
+    };
+    assert_eq!(transfer("m3").await, Some(1));
+    assert_eq!(transfer("m2").await, Some(2));
+    assert_eq!(transfer("unknown").await, None);
+    assert_eq!(texts(&all(&store, &old).await), ["m1"]);
+    let moved = all(&store, &other_id).await;
+    assert_eq!((seqs(&moved), texts(&moved).join(", ")), (vec![1, 2], String::from("m3, m2")));
+    let last = write(&store, |tx| say(tx, &session("agent:main:other", 1), "m4", &NewMessage::user("m4"))).await;
+    assert_eq!(last, 3, "the transcript goes on behind");
+}
+
 pub async fn clearing_can_keep_system_messages(place: &dyn Reopen) {
     let store = place.open().await;
     let (one, two) = (session(MAIN, 1), session("agent:main:two", 1));

@@ -202,6 +202,10 @@ pub async fn inputs_wait_in_order_until_cleared(place: &dyn Reopen) {
         async move { read(&store, move |snapshot| snapshot.runs().inputs(&RunId::trusted(run))).await }
     };
     assert_eq!(waiting("one").await, inputs);
+    let (gone, kept) = (InputId::trusted("inp_gone"), inputs[1..].to_vec());
+    let taken = [inputs[0].id.clone(), gone];
+    write(&store, move |tx| tx.runs_mut().remove_inputs(&RunId::trusted("one"), &taken)).await;
+    assert_eq!(waiting("one").await, kept);
     write(&store, |tx| tx.runs_mut().clear_inputs(&RunId::trusted("one"))).await;
     assert_eq!(waiting("one").await, []);
     assert_eq!(waiting("two").await.len(), 1);

@@ -45,6 +45,7 @@ macro_rules! conformance {
                 the_first_user_text_is_found,
                 a_summary_takes_the_place_of_the_head,
                 the_head_is_removed,
+                a_message_goes_over_to_another_transcript,
                 clearing_can_keep_system_messages,
                 token_estimates_add_up,
             ];
