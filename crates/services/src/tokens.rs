@@ -199,6 +199,8 @@ impl Tokens {
         Some(TokenIdentity {
             scopes: ScopeSet::from_text(&claims.scopes).intersection(parent.scopes),
             role: claims.role,
+            // The parent's words may say more than is left of its scopes.
+            words: Vec::new(),
             expires_at: Some(parent.expires_at.map_or(claims.expires_at, |at| at.min(claims.expires_at))),
             ..TokenIdentity::clone(parent)
         })

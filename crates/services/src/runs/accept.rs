@@ -155,13 +155,19 @@ impl Runs {
         })?;
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
         let run = self.draft(&new, &id, started_by);
+        let drafted = run.session_id.clone();
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
         self.live.insert(Arc::clone(&live));
         match self.store_run(run, new, pending).await? {
             Written::New(run) => {
                 place.kept = true;
                 drop(place);
-                live.update(|held| held.session_id = run.session_id.clone());
+                live.update(|held| {
+                    // A reset that came in between has given it another transcript already.
+                    if held.session_id == drafted {
+                        held.session_id = run.session_id.clone();
+                    }
+                });
                 metrics::counter!("patchbay_runs_accepted_total", "origin" => run.origin.clone()).increment(1);
                 if live.cancel.is_cancelled() && !self.mailboxes.unfinished(&key).contains(&id) {
                     // Cancelled while it was being written down: only now is there a run to end.

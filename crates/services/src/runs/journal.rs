@@ -147,7 +147,7 @@ impl Journal for TurnJournal {
         let seq = self.live.next_seq();
         let answered: Vec<PendingInput> =
             if call.name == "ask_user" { self.live.first_input().into_iter().collect() } else { Vec::new() };
-        let left = self.live.drop_inputs(&answered);
+        let answered = self.live.drop_inputs(answered);
         let run = self.live.update(|run| run.awaiting = None);
         let (call, outcome, id) = (call.clone(), outcome.clone(), self.runs.ids.message());
         let (now, reference, ephemeral) = (self.runs.clock.now(), self.live.reference.clone(), self.ephemeral);
@@ -173,12 +173,7 @@ impl Journal for TurnJournal {
                 message.metadata.insert(String::from("is_error"), true.into());
             }
             append_message(tx, session, &id, Some(&run.id), now, &message)?;
-            if !answered.is_empty() {
-                tx.runs_mut().clear_inputs(&run.id)?;
-                for input in &left {
-                    tx.runs_mut().add_input(&run.id, input)?;
-                }
-            }
+            tx.runs_mut().remove_inputs(&run.id, &answered)?;
             // A call that was cancelled before it began was never told of, and has no end to tell either.
             if !ephemeral && started_at.is_some() {
                 let event = Event::ToolEnded {
@@ -204,17 +199,13 @@ impl Journal for TurnJournal {
         }
         let messages: Vec<NewMessage> = inputs.iter().map(|input| NewMessage::user(input.text.as_str())).collect();
         let rows: Vec<_> = messages.iter().map(|message| (self.runs.ids.message(), message.clone())).collect();
-        let left = self.live.drop_inputs(&inputs);
+        let taken = self.live.drop_inputs(inputs);
         let (run, now) = (self.live.run(), self.runs.clock.now());
         self.write(move |tx, session| {
             for (id, body) in &rows {
                 append_message(tx, session, id, Some(&run.id), now, body)?;
             }
-            tx.runs_mut().clear_inputs(&run.id)?;
-            for input in &left {
-                tx.runs_mut().add_input(&run.id, input)?;
-            }
-            Ok(())
+            Ok(tx.runs_mut().remove_inputs(&run.id, &taken)?)
         })
         .await?;
         Ok(messages)

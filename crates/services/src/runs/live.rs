@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use model::{Envelope, Run, RunId, RunRef, SessionKey, StopCause, TextSoFar};
+use model::{Envelope, InputId, Run, RunId, RunRef, SessionKey, StopCause, TextSoFar};
 use store::PendingInput;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -208,11 +208,10 @@ impl LiveRun {
         if state.asking { Vec::new() } else { state.inputs.iter().cloned().collect() }
     }
 
-    /// Forgets inputs that are now part of the transcript; gives those that are left.
-    pub(crate) fn drop_inputs(&self, used: &[PendingInput]) -> Vec<PendingInput> {
-        let mut state = self.lock();
-        state.inputs.retain(|input| !used.contains(input));
-        state.inputs.iter().cloned().collect()
+    /// Forgets inputs that are about to become part of the transcript; gives their ids.
+    pub(crate) fn drop_inputs(&self, used: Vec<PendingInput>) -> Vec<InputId> {
+        self.lock().inputs.retain(|input| !used.contains(input));
+        used.into_iter().map(|input| input.id).collect()
     }
 
     pub(crate) async fn input_arrived(&self) {

@@ -152,9 +152,11 @@ impl Runs {
         self.live.get(id).map(|live| live.snapshot())
     }
 
-    /// Unfinished runs of a session, the active one first.
+    /// Unfinished runs of a session, the active one first. A run that has ended, and is only being put
+    /// away, is not among them.
     pub fn active_of(&self, session: &SessionKey) -> Vec<RunId> {
-        self.mailboxes.unfinished(session)
+        let is_over = |id: &RunId| self.live.get(id).is_none_or(|live| live.run().state.is_over());
+        self.mailboxes.unfinished(session).into_iter().filter(|id| !is_over(id)).collect()
     }
 
     /// Unfinished runs of the gateway.
@@ -355,10 +357,15 @@ impl Runs {
     /// Stops what runs in a session, waits for it, and gives the session a new transcript.
     pub async fn reset_session(self: &Arc<Self>, key: &SessionKey, reason: &str) -> Result<model::Session, OpError> {
         let held = self.quiet(key, StopCause::SessionReset).await?;
-        let session = self.sessions.reset(key, reason).await;
+        let reset = self.sessions.reset(key, reason).await;
+        if let Ok((session, waiting)) = &reset {
+            for live in waiting.iter().filter_map(|id| self.live.get(id)) {
+                live.update(|run| run.session_id = session.id.clone());
+            }
+        }
         drop(held);
         self.pump(key);
-        session
+        Ok(reset?.0)
     }
 
     async fn quiet(self: &Arc<Self>, key: &SessionKey, cause: StopCause) -> Result<mailbox::Held<'_>, OpError> {

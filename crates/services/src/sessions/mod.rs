@@ -131,8 +131,9 @@ impl Sessions {
     }
 
     /// Gives the session a new, empty transcript; settings stay. Makes the session when it is missing.
-    /// The old transcript stays readable under its own id until the session is deleted.
-    pub async fn reset(&self, key: &SessionKey, reason: &str) -> Result<Session, OpError> {
+    /// The old transcript stays readable under its own id until the session is deleted. Runs that wait
+    /// go over to the new one with their messages; their ids are given too.
+    pub(crate) async fn reset(&self, key: &SessionKey, reason: &str) -> Result<(Session, Vec<RunId>), OpError> {
         self.agents.require(&key.agent())?;
         let (key, now, reason) = (key.clone(), self.clock.now(), reason.to_owned());
         let (first, second) = (self.ids.session(), self.ids.session());
@@ -141,13 +142,18 @@ impl Sessions {
                 let mut session = open_session(tx, &key, first, now)?;
                 session.id = second;
                 session.updated_at = now;
-                (session.message_count, session.token_count) = (0, 0);
                 (session.input_tokens, session.output_tokens) = (0, 0);
                 session.aborted_last_run = false;
-                tx.sessions_mut().put(&session)?;
+                let waiting = tx.runs().unfinished_of(&key)?;
+                let ids = waiting.iter().map(|run| run.id.clone()).collect();
+                for run in waiting {
+                    tx.messages_mut().transfer(&run.message_id, (&key, &session.id))?;
+                    tx.runs_mut().update(&Run { session_id: session.id.clone(), ..run })?;
+                }
+                recount(tx, &mut session)?;
                 let event = Event::SessionReset { session_key: key, session_id: session.id.clone(), reason };
                 tx.events_mut().append(now, &event)?;
-                Ok(session)
+                Ok((session, ids))
             })
             .await
     }
