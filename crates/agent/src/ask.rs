@@ -20,6 +20,9 @@ const STREAM_RETRIES_MAX: u32 = 2;
 /// Compactions for one question: one near the window's end, one more when that was not enough.
 const COMPACTIONS_MAX: u32 = 2;
 
+/// Chunks taken at once before those who follow the run get their turn: they may be this many behind.
+const BURST: u32 = 64;
+
 /// How reading a stream came to its end.
 enum Read {
     Whole(Box<Answer>),
@@ -170,6 +173,7 @@ impl Course<'_> {
     async fn read(&mut self, mut stream: ChatStream, model: &ModelRef, draft: &mut Draft) -> Read {
         let cancel = self.turn.context.cancel.clone();
         let shows_reasoning = self.turn.thinking != Thinking::Off;
+        let mut taken_at_once = 0;
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -182,7 +186,12 @@ impl Course<'_> {
                 None => Err((ProviderErrorKind::Cut, String::from("the answer ended before it was whole"))),
             };
             match taken {
-                Ok(None) => {}
+                Ok(None) => {
+                    taken_at_once += 1;
+                    if taken_at_once % BURST == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Ok(Some(finish)) => {
                     self.charge(draft);
                     let answer = mem::take(draft).finish(finish, model);
