@@ -272,15 +272,13 @@ impl AlephConnection {
             return;
         }
         let frames = envelope.frames::<Vec<Frame>>(FRAME_SLOT, crate::events::frames);
-        for frame in frames.iter() {
+        let is_wanted = |frame: &&Frame| {
             let literal = frame.topic == "system.tick";
-            if self.state.wants(frame.topic, literal)
+            self.state.wants(frame.topic, literal)
                 && crate::events::may_see(principal.kind, frame.topic)
                 && self.takes_twin(frame)
-            {
-                out.text(frame.json.clone());
-            }
-        }
+        };
+        send_frames(frames.iter().filter(is_wanted), out);
     }
 
     /// Of the two names of a delta: those who asked for one by its exact name get it, wildcard
@@ -295,6 +293,15 @@ impl AlephConnection {
             ChunkTopics::Chunk => !frame.is_alias,
             ChunkTopics::Token => frame.is_alias,
         }
+    }
+}
+
+/// Sends the frames of one event that a connection gets: the last of them stands for the whole event.
+fn send_frames<'a>(frames: impl Iterator<Item = &'a Frame>, out: &mut Outbox) {
+    let mut frames = frames.peekable();
+    while let Some(frame) = frames.next() {
+        let part = frame.part.as_ref().filter(|_| frames.peek().is_some());
+        out.text(part.unwrap_or(&frame.json).clone());
     }
 }
 
@@ -376,7 +383,14 @@ impl Protocol for AlephConnection {
         if self.state.ever_subscribed() {
             return;
         }
-        let FollowItem::Event(envelope) = item else { return };
+        let envelope = match item {
+            FollowItem::Event(envelope) => envelope,
+            FollowItem::Missed(count) => {
+                out.text(self.notice(&SystemEventsDropped { count, lifetime: PhantomData }));
+                return;
+            }
+            FollowItem::Over => return,
+        };
         if self.is_flat {
             for (_, json) in crate::flat::frames(&envelope).unwrap_or_default() {
                 out.text(json);
@@ -384,9 +398,7 @@ impl Protocol for AlephConnection {
             return;
         }
         let frames = envelope.frames::<Vec<Frame>>(FRAME_SLOT, crate::events::frames);
-        for frame in frames.iter().filter(|frame| self.takes_twin(frame)) {
-            out.text(frame.json.clone());
-        }
+        send_frames(frames.iter().filter(|frame| self.takes_twin(frame)), out);
     }
 
     fn check_credentials(&mut self, out: &mut Outbox) {

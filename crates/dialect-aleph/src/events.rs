@@ -22,12 +22,18 @@ pub struct Frame {
     /// One of the twins of a delta; those who chose one name do not get the other.
     pub is_alias: bool,
     pub json: Bytes,
+    /// Sent instead when another frame of the same durable event follows: whoever is cut off between
+    /// the two must not take the event for seen. Has `part_of` where `json` has `cursor`.
+    pub part: Option<Bytes>,
 }
 
 /// All frames of an event, in the order in which they are sent.
 pub fn frames(envelope: &Envelope) -> Vec<Frame> {
     let mut frames = Frames { at: envelope.at, cursor: envelope.cursor, list: Vec::new() };
     project(&envelope.event, &mut frames);
+    if let Some(last) = frames.list.last_mut() {
+        last.part = None;
+    }
     frames.list
 }
 
@@ -44,7 +50,9 @@ struct Frames {
 
 impl Frames {
     fn add<T: Topic>(&mut self, data: &T) {
-        self.list.push(Frame { topic: T::NAME, is_alias: false, json: encode(self.at, self.cursor, data) });
+        let json = encode(self.at, self.cursor, data);
+        let part = self.cursor.map(|cursor| part(&json, cursor));
+        self.list.push(Frame { topic: T::NAME, is_alias: false, json, part });
     }
 
     /// For topics that a run without streaming leaves out.
@@ -75,6 +83,13 @@ fn encode<T: Topic>(timestamp: Timestamp, cursor: Option<Cursor>, data: &T) -> B
     let params = EventParams { topic: T::NAME, data, timestamp, cursor };
     let notification = Notification { jsonrpc: "2.0", method: "event", params };
     Bytes::from(serde_json::to_vec(&notification).expect("payloads are plain strings, numbers and lists"))
+}
+
+/// The same frame, named as a part of its event. The cursor is the last field.
+fn part(json: &[u8], cursor: Cursor) -> Bytes {
+    let field = |name: &str| format!("\"{name}\":{}}}}}", cursor.0);
+    let head = json.strip_suffix(field("cursor").as_bytes()).unwrap_or(json);
+    Bytes::from([head, field("part_of").as_bytes()].concat())
 }
 
 fn project(event: &Event, frames: &mut Frames) {

@@ -120,7 +120,7 @@ pub fn asyncapi(version: &str) -> Value {
         "info": {
             "title": "Patchbay events",
             "version": version,
-            "description": "Notifications `event` with params {topic, data, timestamp, cursor?}. Durable events have a cursor; pass the last one as `after` to events.subscribe to resume.",
+            "description": "Notifications `event` with params {topic, data, timestamp, cursor?, part_of?}. Durable events have a cursor; pass the last one as `after` to events.subscribe to resume. Of several notifications of one durable event only the last has its `cursor`, those before it have `part_of` instead: whoever resumes from an earlier cursor may get them again.",
             "license": { "name": "Apache-2.0 OR MIT" },
         },
         "defaultContentType": "application/json",

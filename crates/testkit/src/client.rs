@@ -42,16 +42,26 @@ impl WsClient {
     /// # Panics
     /// When nothing answers at all.
     pub async fn try_open(url: &str, headers: &[(&str, &str)]) -> Result<Self, StatusCode> {
+        match Self::dial(url, headers).await {
+            Ok(client) => Ok(client),
+            Err(Error::Http(response)) => Err(response.status()),
+            Err(error) => panic!("{url} does not answer: {error}"),
+        }
+    }
+
+    /// `None` when the connection is lost before the upgrade is done.
+    pub async fn attempt(url: &str) -> Option<Self> {
+        Self::dial(url, &[]).await.ok()
+    }
+
+    async fn dial(url: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let mut request = url.into_client_request().expect("tests give whole addresses");
         for (name, value) in headers {
             let name: HeaderName = name.parse().expect("tests give legal header names");
             request.headers_mut().insert(name, HeaderValue::from_str(value).expect("tests give legal header values"));
         }
-        match soon("an upgrade", tokio_tungstenite::connect_async(request)).await {
-            Ok((socket, _)) => Ok(Self { socket, pings: 0 }),
-            Err(Error::Http(response)) => Err(response.status()),
-            Err(error) => panic!("{url} does not answer: {error}"),
-        }
+        let (socket, _) = soon("an upgrade", tokio_tungstenite::connect_async(request)).await?;
+        Ok(Self { socket, pings: 0 })
     }
 
     /// A connection that is gone is not an error here: the next [`WsClient::recv`] tells.

@@ -1,10 +1,10 @@
 //! A database that fails on request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use store::{Announce, Outcome, ReadJob, Store, StoreError, WriteJob};
+use store::{Announce, Finish, Outcome, ReadJob, Store, StoreError, WriteJob};
 use tokio::sync::watch;
 
 /// A real store with faults in front of it. Clones of the `Arc` are the same store.
@@ -15,7 +15,12 @@ pub struct ScriptedStore {
     spared: AtomicU64,
     is_held: watch::Sender<bool>,
     held: watch::Sender<usize>,
+    /// While outcomes are held: those of the writes that have been committed meanwhile.
+    untold: Arc<Mutex<Option<Vec<Told>>>>,
 }
+
+/// What a writer is to be told, and how.
+type Told = (Finish, Result<(), StoreError>);
 
 /// What happens to writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,7 @@ impl ScriptedStore {
             spared: AtomicU64::new(0),
             is_held: watch::Sender::new(false),
             held: watch::Sender::new(0),
+            untold: Arc::new(Mutex::new(None)),
         })
     }
 
@@ -65,6 +71,31 @@ impl ScriptedStore {
         let _ = self.held.subscribe().wait_for(|held| *held >= count).await;
     }
 
+    /// Lets writes through and their events be announced, and keeps from the writers that they were
+    /// committed, until [`ScriptedStore::tell_outcomes`].
+    pub fn hold_outcomes(&self) {
+        lock(&self.untold).get_or_insert_default();
+    }
+
+    pub fn tell_outcomes(&self) {
+        let untold = lock(&self.untold).take();
+        for (finish, result) in untold.into_iter().flatten() {
+            finish(result);
+        }
+    }
+
+    /// The job, whose writer is told of its end through us.
+    fn told_later(&self, job: WriteJob) -> WriteJob {
+        let untold = Arc::clone(&self.untold);
+        Box::new(move |tx| match job(tx) {
+            Outcome::Commit(finish) => Outcome::Commit(Box::new(move |result| match lock(&untold).as_mut() {
+                Some(held) => held.push((finish, result)),
+                None => finish(result),
+            })),
+            undone => undone,
+        })
+    }
+
     fn fault_of_this_write(&self) -> Fault {
         let fault = match self.fault.load(Ordering::SeqCst) {
             1 => Fault::Refuse,
@@ -74,6 +105,10 @@ impl ScriptedStore {
         let was_spared = self.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if was_spared.is_ok() { Fault::None } else { fault }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn away() -> StoreError {
@@ -103,6 +138,7 @@ impl Store for ScriptedStore {
             let _ = self.is_held.subscribe().wait_for(|is_held| !*is_held).await;
         }
         match self.fault_of_this_write() {
+            Fault::None if lock(&self.untold).is_some() => self.inner.submit(self.told_later(job)).await,
             Fault::None => self.inner.submit(job).await,
             Fault::FailCommit => self.inner.submit(undone(job)).await,
             Fault::Refuse => refused(job),

@@ -82,14 +82,14 @@ export type MessageView = {
   /** A string, or parts when the message is not only text. */
   content: Content;
   id: string;
-  metadata: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
   /** `system`, `user`, `assistant` or `tool`. */
   role: string;
   run_id?: string | null;
   /** Unix milliseconds. */
   timestamp: number;
   tool_call_id?: string | null;
-  tool_calls: ToolCallView[];
+  tool_calls?: ToolCallView[];
 };
 
 /** A model of a configured provider. The part after the first `/` may hold further slashes. */
@@ -813,7 +813,7 @@ export type ModelsCapabilitiesParams = {
 
 export type ModelsCapabilitiesResult = Output18;
 
-/** Describe one model. */
+/** Describe one model by its id. */
 export type ModelsGetParams = {
   /** `provider/id`, or an id that only one provider lists. */
   model_id: string;

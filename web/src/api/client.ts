@@ -12,9 +12,12 @@ export type Params<M extends Method> = MethodMap[M]["params"];
 export type Result<M extends Method> = MethodMap[M]["result"];
 export type Topic = keyof EventMap;
 
-/** An event as it came in. `cursor` is there for durable ones: the place to go on from. */
+/**
+ * An event as it came in. Durable ones have `cursor`, the place to go on from; of several frames of one event only
+ * the last has it, those before it have `part_of`.
+ */
 export type GatewayEvent<T extends Topic = Topic> = {
-  [K in T]: { topic: K; data: EventMap[K]; timestamp: number; cursor?: number };
+  [K in T]: { topic: K; data: EventMap[K]; timestamp: number; cursor?: number; part_of?: number };
 }[T];
 
 export type ConnectionState = "connecting" | "ready" | "waiting" | "closed" | "refused";
@@ -92,8 +95,8 @@ export class GatewayClient {
   private readonly watchers = new Set<(state: ConnectionState, error?: Error) => void>();
   /** Every durable event up to here was handed over; where events go on after a reconnect. */
   private after: number | undefined;
-  /** The newest durable event. It may come in several frames of one cursor, and a loss may part them. */
-  private newest: { cursor: number; topics: Set<string> } | undefined;
+  /** What came of a durable event whose last frame did not come yet; a loss may part them. */
+  private parts: { of: number; topics: Set<string> } | undefined;
 
   constructor(private readonly options: ClientOptions) {}
 
@@ -240,10 +243,10 @@ export class GatewayClient {
   }
 
   private deliver(event: GatewayEvent): void {
-    if (event.cursor !== undefined && !this.isNew(event.cursor, event.topic)) return;
+    if (!this.isNew(event)) return;
     if (event.topic === "system.resync") {
       this.after = event.data.cursor;
-      this.newest = undefined;
+      this.parts = undefined;
     }
     if (event.topic === "system.resync" || event.topic === "system.events_dropped") {
       for (const listener of [...this.listeners]) listener.onGap?.();
@@ -253,17 +256,19 @@ export class GatewayClient {
     }
   }
 
-  /** Takes note of a frame of a durable event; a replay brings those of the newest event once more. */
-  private isNew(cursor: number, topic: string): boolean {
-    if (this.after !== undefined && cursor <= this.after) return false;
-    const newest = this.newest;
-    if (newest?.cursor === cursor) {
-      if (newest.topics.has(topic)) return false;
-      newest.topics.add(topic);
+  /** Takes note of a frame of a durable event; a replay brings the parts of an unfinished one once more. */
+  private isNew({ topic, cursor, part_of: of }: GatewayEvent): boolean {
+    const place = cursor ?? of;
+    if (place === undefined) return true;
+    if (this.after !== undefined && place <= this.after) return false;
+    if (cursor !== undefined) {
+      this.after = cursor;
+      this.parts = undefined;
       return true;
     }
-    if (newest !== undefined) this.after = newest.cursor;
-    this.newest = { cursor, topics: new Set([topic]) };
+    if (this.parts?.of !== place) this.parts = { of: place, topics: new Set() };
+    if (this.parts.topics.has(topic)) return false;
+    this.parts.topics.add(topic);
     return true;
   }
 

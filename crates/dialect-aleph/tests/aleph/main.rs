@@ -1,5 +1,10 @@
-//! The dialect on real sockets: transcripts, the walk over its table, ordering, resuming.
+//! The dialect on real sockets: transcripts, its table, ordering, resuming, slow readers.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
 
+mod ordering;
+mod resume;
 mod rig;
+mod slow;
+mod system;
+mod table;
 mod transcripts;
-mod walk;

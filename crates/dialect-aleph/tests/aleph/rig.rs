@@ -77,7 +77,7 @@ pub fn speaker() -> Speaker {
 
 /// A client that makes one call at a time.
 pub struct Client {
-    ws: WsClient,
+    pub ws: WsClient,
     next_id: u64,
 }
 
@@ -90,6 +90,11 @@ impl Client {
 
     pub async fn with(gateway: &TestGateway, scopes: &[Scope]) -> Self {
         Self::connect(gateway, &gateway.token(scopes)).await
+    }
+
+    /// Holds every scope.
+    pub async fn operator(gateway: &TestGateway) -> Self {
+        Self::connect(gateway, gateway.admin()).await
     }
 
     /// Says nothing yet.
@@ -113,5 +118,28 @@ impl Client {
     pub async fn code(&mut self, method: &str, params: Value) -> i64 {
         let error = self.call(method, params).await.expect_err("the call is refused");
         error["code"].as_i64().expect("an error has a code")
+    }
+
+    pub async fn subscribe(&mut self, patterns: &[&str]) {
+        self.call("events.subscribe", json!({ "patterns": patterns })).await.expect("the patterns are legal");
+    }
+
+    /// Topic and data of the next event; answers before it are passed over.
+    pub async fn event(&mut self) -> (String, Value) {
+        let (mut frame, _) = self.ws.until(|frame| frame["method"] == "event").await;
+        let topic = frame["params"]["topic"].as_str().expect("an event has a topic").to_owned();
+        (topic, frame["params"]["data"].take())
+    }
+
+    /// The topics of all events up to the first of this one.
+    pub async fn topics_until(&mut self, last: &str) -> Vec<String> {
+        let mut topics = Vec::new();
+        loop {
+            let (topic, _) = self.event().await;
+            topics.push(topic);
+            if topics.last().is_some_and(|topic| topic == last) {
+                return topics;
+            }
+        }
     }
 }

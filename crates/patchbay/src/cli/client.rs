@@ -77,6 +77,8 @@ pub struct Notification {
     pub topic: String,
     /// Present on events that the gateway keeps.
     pub cursor: Option<u64>,
+    /// The cursor of the event that this is a part of; another part, with the cursor itself, follows.
+    pub part_of: Option<u64>,
     /// The whole: topic, data, timestamp, and the cursor.
     pub raw: Box<RawValue>,
 }
@@ -117,6 +119,8 @@ struct EventHead {
     topic: String,
     #[serde(default)]
     cursor: Option<u64>,
+    #[serde(default)]
+    part_of: Option<u64>,
 }
 
 impl Client {
@@ -267,8 +271,8 @@ fn incoming(text: &str) -> Result<Option<Incoming>, CallError> {
             None => Ok(None),
         };
     };
-    let EventHead { topic, cursor } = serde_json::from_str(params.get()).map_err(strange)?;
-    Ok(Some(Incoming::Event(Notification { topic, cursor, raw: params.to_owned() })))
+    let EventHead { topic, cursor, part_of } = serde_json::from_str(params.get()).map_err(strange)?;
+    Ok(Some(Incoming::Event(Notification { topic, cursor, part_of, raw: params.to_owned() })))
 }
 
 fn lost(error: &tungstenite::Error) -> CallError {

@@ -30,6 +30,8 @@ pub struct Watch {
     client: Option<Client>,
     /// Everything up to here was seen.
     cursor: Option<u64>,
+    /// What came of the event behind it whose last part did not come yet: its cursor, and topics.
+    parts: Vec<(u64, String)>,
 }
 
 impl Watch {
@@ -40,7 +42,7 @@ impl Watch {
         after: Option<u64>,
         patience: Patience,
     ) -> Result<Self, Failure> {
-        let mut watch = Self { target, patterns, patience, client: None, cursor: after };
+        let mut watch = Self { target, patterns, patience, client: None, cursor: after, parts: Vec::new() };
         watch.connect().await?;
         Ok(watch)
     }
@@ -99,8 +101,9 @@ impl Watch {
             };
             match client.next().await {
                 Ok(event) => {
-                    self.saw(&event);
-                    return Ok(event);
+                    if self.is_new(&event) {
+                        return Ok(event);
+                    }
                 }
                 Err(error) => {
                     aside(format_args!("{:#}; connecting again", Failure::from(error).error));
@@ -114,16 +117,31 @@ impl Watch {
     pub async fn idle(&mut self) -> std::convert::Infallible {
         while let Some(client) = &mut self.client {
             match client.next().await {
-                Ok(event) => self.saw(&event),
+                Ok(event) => {
+                    self.is_new(&event);
+                }
                 Err(_) => self.client = None,
             }
         }
         std::future::pending().await
     }
 
-    fn saw(&mut self, event: &Notification) {
+    /// Takes note of an event; `false` when it is a part that came before the connection was lost.
+    fn is_new(&mut self, event: &Notification) -> bool {
+        if let Some(of) = event.part_of {
+            let part = (of, event.topic.clone());
+            let is_new = !self.parts.contains(&part);
+            if is_new {
+                self.parts.push(part);
+            }
+            return is_new;
+        }
         let cursor = if event.topic == "system.resync" { event.data()["cursor"].as_u64() } else { event.cursor };
-        self.cursor = cursor.or(self.cursor);
+        if cursor.is_some() {
+            self.cursor = cursor;
+            self.parts.clear();
+        }
+        true
     }
 
     async fn reconnect(&mut self) -> Result<(), Failure> {

@@ -125,7 +125,12 @@ mod tests {
 
     fn event(topic: &str, data: Value) -> Notification {
         let whole = json!({ "topic": topic, "data": data, "timestamp": 1 });
-        Notification { topic: topic.to_owned(), cursor: None, raw: serde_json::value::to_raw_value(&whole).unwrap() }
+        Notification {
+            topic: topic.to_owned(),
+            cursor: None,
+            part_of: None,
+            raw: serde_json::value::to_raw_value(&whole).unwrap(),
+        }
     }
 
     #[test]
