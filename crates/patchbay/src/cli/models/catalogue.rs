@@ -1,5 +1,6 @@
 //! `patchbay models list`: what the running gateway knows, else what the providers say to this process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{Clock, Ids, SystemClock};
@@ -40,7 +41,22 @@ pub async fn list(common: &Common, args: &TargetArgs, provider: Option<String>, 
         );
         return Ok(());
     }
-    output::table(&["", "MODEL", "CONTEXT", "CAPABILITIES", "NOTICE"], models.iter().map(row))
+    output::table(&["", "MODEL", "CONTEXT", "CAPABILITIES"], models.iter().map(row))?;
+    for (notice, ids) in notices(&models) {
+        output::note(format_args!("{}: {notice}", ids.join(", ")));
+    }
+    Ok(())
+}
+
+/// What is to be known of some of the models, and of which.
+fn notices(models: &[Value]) -> BTreeMap<&str, Vec<&str>> {
+    let mut notices: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for model in models {
+        if let (Some(notice), Some(id)) = (model["notice"].as_str(), model["id"].as_str()) {
+            notices.entry(notice).or_default().push(id);
+        }
+    }
+    notices
 }
 
 fn row(model: &Value) -> Vec<String> {
@@ -48,7 +64,7 @@ fn row(model: &Value) -> Vec<String> {
     let context = model["context_window"].as_u64().map_or_else(|| String::from("-"), |tokens| tokens.to_string());
     let can: Vec<&str> = model["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let text = |key: &str| model[key].as_str().unwrap_or_default().to_owned();
-    vec![mark.to_owned(), text("id"), context, can.join(", "), text("notice")]
+    vec![mark.to_owned(), text("id"), context, can.join(", ")]
 }
 
 async fn offline(common: &Common, provider: Option<&str>) -> Result<Output, Failure> {
