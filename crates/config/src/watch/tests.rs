@@ -112,14 +112,11 @@ async fn what_was_saved_before_watching_began_is_loaded() {
 
 #[tokio::test]
 async fn a_folder_that_does_not_exist_cannot_be_watched() {
+    let home = Home::with("");
+    let gone = home.path.join("gone");
     let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(0));
-    let live = Arc::new(
-        Live::<Sample>::start(
-            crate::Layers::new("/nonexistent", "/nonexistent/c.toml", crate::Environment::default()),
-            clock,
-        )
-        .unwrap(),
-    );
+    let layers = crate::Layers::new(&gone, gone.join("config.toml"), crate::Environment::default());
+    let live = Arc::new(Live::<Sample>::start(layers, clock).unwrap());
     let refused = watch(live, SHORT, &TaskTracker::new(), CancellationToken::new(), |_| async {});
-    assert_eq!(refused.unwrap_err().folder, Path::new("/nonexistent"));
+    assert_eq!(refused.unwrap_err().folder, gone);
 }
