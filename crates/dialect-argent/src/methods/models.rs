@@ -68,7 +68,7 @@ pub struct ModelView {
     input: Vec<&'static str>,
     available: bool,
     /// `default`, and what users must know of the model.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
 }
 

@@ -70,7 +70,7 @@ struct ChatMessage {
     /// Absent beside calls.
     content: Option<String>,
     refusal: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ChatToolCall>,
     /// The form before tools, for requests that speak it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::ModelView;
 use crate::{Call, Operation, Reply};
 
-/// Describe one model.
+/// Describe one model by its id.
 #[derive(JsonSchema)]
 pub struct ModelsGet;
 

@@ -18,7 +18,7 @@ pub(super) struct Entry {
     content: Content,
     /// Unix milliseconds.
     timestamp: i64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<model::ToolCall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<String>,
