@@ -25,6 +25,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Runs that one connection follows by itself at a time; beyond it the oldest are let go.
 const FOLLOWED_MAX: usize = 64;
+/// How long a closed connection waits for the other end's close frame.
+const CLOSE_MAX: Duration = Duration::from_millis(500);
 
 /// Frames to write, in order, and how the connection goes on.
 #[derive(Default)]
@@ -166,6 +168,7 @@ pub async fn serve<P: Protocol>(
         match next {
             Step::Frame(frame) => match receive(&mut protocol, &mut state, frame, &mut out).await {
                 Flow::Go => {}
+                Flow::Goodbye => return finish(&mut socket).await,
                 Flow::End => return,
             },
             Step::Completed(done) => protocol.completed(done, &mut out),
@@ -217,6 +220,8 @@ enum Step<D> {
 
 enum Flow {
     Go,
+    /// The client closes, and waits for our answer.
+    Goodbye,
     End,
 }
 
@@ -335,7 +340,8 @@ async fn receive<P: Protocol>(
         }
         // The library answers pings by itself.
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Done,
-        Some(Ok(Message::Close(_))) | None => return Flow::End,
+        Some(Ok(Message::Close(_))) => return Flow::Goodbye,
+        None => return Flow::End,
         Some(Err(error)) => {
             if is_too_big(&error) {
                 out.close(1009, "message too big");
@@ -402,8 +408,13 @@ async fn close(socket: &mut WebSocket, code: u16, reason: String) {
     if socket.send(Message::Close(Some(frame))).await.is_err() {
         return;
     }
-    let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
-    let _ = tokio::time::timeout(Duration::from_millis(500), answered).await;
+    finish(socket).await;
+}
+
+/// Lets the two close frames reach their ends: the library answers the client's when it is asked for the next frame.
+async fn finish(socket: &mut WebSocket) {
+    let finished = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = tokio::time::timeout(CLOSE_MAX, finished).await;
 }
 
 async fn tick(interval: &mut Option<tokio::time::Interval>) {

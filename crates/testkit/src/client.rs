@@ -176,8 +176,17 @@ impl WsClient {
     }
 
     /// Says goodbye and waits for the gateway's.
+    ///
+    /// # Panics
+    /// When the gateway goes without a close frame.
     pub async fn close(mut self) {
         let _ = self.socket.close(None).await;
-        while !matches!(self.recv().await, Incoming::Closed(_) | Incoming::Gone) {}
+        loop {
+            match self.recv().await {
+                Incoming::Text(_) | Incoming::Binary(_) => {}
+                Incoming::Closed(_) => return,
+                Incoming::Gone => panic!("the gateway went without answering the close frame"),
+            }
+        }
     }
 }

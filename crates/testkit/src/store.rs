@@ -1,6 +1,6 @@
 //! A database that fails on request.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -14,7 +14,12 @@ pub struct ScriptedStore {
     /// Writes that still go through before the fault begins.
     spared: AtomicU64,
     is_held: watch::Sender<bool>,
+    /// The next write is to be held, and no other.
+    holds_next: AtomicBool,
+    /// One write is held while others pass it by.
+    is_one_held: watch::Sender<bool>,
     held: watch::Sender<usize>,
+    struck: watch::Sender<usize>,
     /// While outcomes are held: those of the writes that have been committed meanwhile.
     untold: Arc<Mutex<Option<Vec<Told>>>>,
 }
@@ -40,7 +45,10 @@ impl ScriptedStore {
             fault: AtomicU8::new(Fault::None as u8),
             spared: AtomicU64::new(0),
             is_held: watch::Sender::new(false),
+            holds_next: AtomicBool::new(false),
+            is_one_held: watch::Sender::new(false),
             held: watch::Sender::new(0),
+            struck: watch::Sender::new(0),
             untold: Arc::new(Mutex::new(None)),
         })
     }
@@ -61,8 +69,22 @@ impl ScriptedStore {
         self.is_held.send_replace(true);
     }
 
+    /// Keeps the next write from reaching the database until [`ScriptedStore::let_go`]; those behind it pass it by.
+    pub fn hold_next(&self) {
+        self.is_one_held.send_replace(true);
+        self.holds_next.store(true, Ordering::SeqCst);
+    }
+
     pub fn let_go(&self) {
+        self.holds_next.store(false, Ordering::SeqCst);
+        self.is_one_held.send_replace(false);
         self.is_held.send_replace(false);
+    }
+
+    /// Returns once at least `count` writes have met with a fault.
+    pub async fn struck(&self, count: usize) {
+        // The sender lives in `self`, so it cannot go away while we wait.
+        let _ = self.struck.subscribe().wait_for(|struck| *struck >= count).await;
     }
 
     /// Returns once at least `count` writes have been held.
@@ -137,7 +159,15 @@ impl Store for ScriptedStore {
             self.held.send_modify(|held| *held += 1);
             let _ = self.is_held.subscribe().wait_for(|is_held| !*is_held).await;
         }
-        match self.fault_of_this_write() {
+        if self.holds_next.swap(false, Ordering::SeqCst) {
+            self.held.send_modify(|held| *held += 1);
+            let _ = self.is_one_held.subscribe().wait_for(|is_held| !*is_held).await;
+        }
+        let fault = self.fault_of_this_write();
+        if fault != Fault::None {
+            self.struck.send_modify(|struck| *struck += 1);
+        }
+        match fault {
             Fault::None if lock(&self.untold).is_some() => self.inner.submit(self.told_later(job)).await,
             Fault::None => self.inner.submit(job).await,
             Fault::FailCommit => self.inner.submit(undone(job)).await,
