@@ -55,7 +55,10 @@ if tests=(e2e/python/test_*.py) && [ ${#tests[@]} -gt 0 ]; then
 fi
 
 if tests=(e2e/*.test.mjs) && [ ${#tests[@]} -gt 0 ]; then
-    node_suite "node" node --test --test-reporter=tap "${tests[@]}"
+    # Published clients want a newer Node.js than Debian's; the lock file brings one along.
+    node=$ROOT/e2e/node_modules/.bin/node
+    "$node" --version >/dev/null 2>&1 || node=node
+    node_suite "node" "$node" --test --test-reporter=tap "${tests[@]}"
 fi
 
 if [ -f web/package.json ] && node -e 'process.exit(require("./web/package.json").scripts?.test ? 0 : 1)' 2>/dev/null; then

@@ -11,13 +11,14 @@ import { fileURLToPath } from "node:url";
 const PROGRAM = process.env.PATCHBAY ?? fileURLToPath(new URL("../../target/release/patchbay", import.meta.url));
 
 /**
- * Starts a gateway with `config` as its `config.toml`; resolves when it is ready.
- * `stop` kills it and removes its home.
+ * Starts a gateway with `config` as its `config.toml`; resolves when it is ready. `url` is Aleph's,
+ * `urls` has each dialect's. `stop` kills it and removes its home.
  */
 export async function startGateway(config) {
   const home = mkdtempSync(join(tmpdir(), "patchbay-e2e-"));
   writeFileSync(join(home, "config.toml"), config);
-  const child = spawn(PROGRAM, ["serve", "--listen", "aleph=127.0.0.1:0", "--home", home], {
+  const listeners = ["aleph", "comis", "argent"].flatMap((dialect) => ["--listen", `${dialect}=127.0.0.1:0`]);
+  const child = spawn(PROGRAM, ["serve", ...listeners, "--home", home], {
     env: { ...process.env, PATCHBAY_LOG: "error" },
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -28,17 +29,17 @@ export async function startGateway(config) {
     rmSync(home, { recursive: true, force: true });
   };
   try {
-    const url = await readyUrl(child, exited);
+    const urls = await addresses(child, exited);
     const token = readFileSync(join(home, "admin.token"), "utf8").trim();
-    return { url, port: Number(new URL(url).port), token, stop };
+    return { url: urls.aleph, urls, port: Number(new URL(urls.aleph).port), token, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** The address in the line `ready {"aleph": "ws://…", …}`. */
-async function readyUrl(child, exited) {
+/** The addresses in the line `ready {"aleph": "ws://…", …}`. */
+async function addresses(child, exited) {
   const lines = createInterface({ input: child.stdout });
   const line = once(lines, "line").then(([text]) => text);
   const ended = exited.then(([code, signal]) => {
@@ -46,5 +47,5 @@ async function readyUrl(child, exited) {
   });
   const text = await Promise.race([line, ended]);
   if (!text.startsWith("ready ")) throw new Error(`not a ready line: ${text}`);
-  return JSON.parse(text.slice("ready ".length)).aleph;
+  return JSON.parse(text.slice("ready ".length));
 }
