@@ -149,16 +149,22 @@ impl Runs {
         let limit = usize::try_from(self.limits().session_queue).unwrap_or(usize::MAX);
         let limit = if new.only_when_free { 0 } else { limit };
         let key = new.session.clone();
-        let pending = self.mailboxes.enqueue(&key, &id, limit).ok_or_else(|| {
+        let Some(pending) = self.mailboxes.enqueue(&key, &id, limit) else {
+            // A message that was taken before needs no place.
+            if new.id.is_some()
+                && let Some(run) = self.stored(&id).await?
+            {
+                return Ok(Accepted { run, duplicate: true, pending: false, start: None });
+            }
             let words = if new.only_when_free { "is busy" } else { "has too many waiting messages" };
-            OpError::busy(format!("session `{key}` {words}"), 1000)
-        })?;
+            return Err(OpError::busy(format!("session `{key}` {words}"), 1000));
+        };
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
         let run = self.draft(&new, &id, started_by);
         let drafted = run.session_id.clone();
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
         self.live.insert(Arc::clone(&live));
-        match self.store_run(run, new, pending).await? {
+        match self.store_run(run, &live, new, pending).await? {
             Written::New(run) => {
                 place.kept = true;
                 drop(place);
@@ -207,7 +213,8 @@ impl Runs {
         }
     }
 
-    async fn store_run(&self, run: Run, new: NewRun, pending: bool) -> Result<Written, OpError> {
+    async fn store_run(&self, run: Run, live: &Arc<LiveRun>, new: NewRun, pending: bool) -> Result<Written, OpError> {
+        let live = Arc::clone(live);
         let prelude: Vec<(MessageId, NewMessage)> =
             new.prelude.into_iter().map(|message| (self.ids.message(), message)).collect();
         let message = NewMessage::user(new.content);
@@ -218,7 +225,8 @@ impl Runs {
                 }
                 let now = run.accepted_at;
                 let mut session = open_session(tx, &run.session_key, run.session_id.clone(), now)?;
-                let run = Run { session_id: session.id.clone(), ..run };
+                // Whoever cancelled it already was told so; it must not go on after a restart.
+                let run = Run { session_id: session.id.clone(), stop_cause: live.run().stop_cause, ..run };
                 for (id, body) in &prelude {
                     append_message(tx, &mut session, id, None, now, body)?;
                 }

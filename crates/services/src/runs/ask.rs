@@ -8,6 +8,7 @@ use tools::{AskUser, ToolError};
 
 use super::Runs;
 use super::live::LiveRun;
+use super::unfinished::update_unfinished;
 
 /// Asks through the run engine. Holds it weakly: the engine owns the tools' context.
 pub(crate) struct AskThroughRun(pub Weak<Runs>);
@@ -58,7 +59,7 @@ impl Runs {
         let (now, reference) = (self.clock.now(), live.reference.clone());
         self.store
             .write::<_, OpError, _>(move |tx| {
-                tx.runs_mut().update(&run)?;
+                update_unfinished(tx, &run)?;
                 let AwaitingInput { input_id, prompt, options } = awaiting;
                 tx.events_mut().append(now, &Event::InputRequested { run: reference, input_id, prompt, options })?;
                 Ok(())

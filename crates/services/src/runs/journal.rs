@@ -12,6 +12,7 @@ use store::{PendingInput, StoreError, Tx};
 
 use super::Runs;
 use super::live::LiveRun;
+use super::unfinished::update_unfinished;
 use crate::sessions::{CompactOptions, append_message, conversation, split_system};
 
 pub(crate) struct TurnJournal {
@@ -42,8 +43,7 @@ impl TurnJournal {
             change(tx, &mut session)?;
             session.updated_at = now;
             tx.sessions_mut().put(&session)?;
-            tx.runs_mut().update(&run)?;
-            Ok::<(), OpError>(())
+            Ok::<(), OpError>(update_unfinished(tx, &run)?)
         };
         self.runs.store.write(work).await.map_err(|error| JournalError(Box::new(error)))
     }
@@ -145,8 +145,10 @@ impl Journal for TurnJournal {
 
     async fn tool_ended(&self, call: &ToolCall, outcome: &ToolOutcome, duration_ms: u64) -> Result<(), JournalError> {
         let seq = self.live.next_seq();
+        // A question that was not asked, or not answered, has used nobody's words.
+        let has_answer = call.name == "ask_user" && !outcome.is_error;
         let answered: Vec<PendingInput> =
-            if call.name == "ask_user" { self.live.first_input().into_iter().collect() } else { Vec::new() };
+            if has_answer { self.live.first_input().into_iter().collect() } else { Vec::new() };
         let answered = self.live.drop_inputs(answered);
         let run = self.live.update(|run| run.awaiting = None);
         let (call, outcome, id) = (call.clone(), outcome.clone(), self.runs.ids.message());
@@ -212,9 +214,8 @@ impl Journal for TurnJournal {
     }
 
     async fn compact(&self) -> Result<Option<Vec<NewMessage>>, JournalError> {
-        let waiting = self.runs.mailboxes.unfinished(&self.live.key);
-        let waiting = waiting.into_iter().filter(|id| *id != self.live.reference.run_id).collect();
-        let options = CompactOptions { automatic: true, waiting, ..CompactOptions::default() };
+        let active = Some(self.live.reference.run_id.clone());
+        let options = CompactOptions { automatic: true, active, ..CompactOptions::default() };
         let result = self.runs.sessions.compact(&self.live.key, options).await;
         let result = result.map_err(|error| JournalError(Box::new(error)))?;
         if !result.is_some_and(|compaction| compaction.compacted) {

@@ -22,30 +22,14 @@ struct Mailbox {
     waiting: VecDeque<Waiting>,
     /// Somebody changes the session; no run starts.
     held: bool,
+    /// So many wait for the active run to end so that they can change the session; they go before the runs that wait.
+    wishes: usize,
 }
 
 struct Waiting {
     run: RunId,
     /// The answer to the caller is on its way, and the run is written down.
     released: bool,
-}
-
-/// The session is held still until this is dropped; call [`Runs::pump`](super::Runs) afterwards.
-pub(crate) struct Held<'a> {
-    mailboxes: &'a Mailboxes,
-    key: SessionKey,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let mut boxes = self.mailboxes.lock();
-        if let Some(mailbox) = boxes.get_mut(&self.key) {
-            mailbox.held = false;
-        }
-        remove_empty(&mut boxes, &self.key);
-        drop(boxes);
-        self.mailboxes.freed.notify_waiters();
-    }
 }
 
 impl Mailboxes {
@@ -55,7 +39,7 @@ impl Mailboxes {
         let mut boxes = self.lock();
         let mailbox = boxes.entry(key.clone()).or_default();
         let is_busy = mailbox.active.is_some() && !mailbox.is_ending;
-        let is_behind = is_busy || !mailbox.waiting.is_empty() || mailbox.held;
+        let is_behind = is_busy || !mailbox.waiting.is_empty() || mailbox.held || mailbox.wishes > 0;
         if is_behind && mailbox.waiting.len() >= limit {
             return None;
         }
@@ -77,7 +61,7 @@ impl Mailboxes {
     pub(crate) fn next(&self, key: &SessionKey) -> Option<RunId> {
         let mut boxes = self.lock();
         let mailbox = boxes.get_mut(key)?;
-        if mailbox.active.is_some() || mailbox.held || !mailbox.waiting.front()?.released {
+        if mailbox.active.is_some() || mailbox.held || mailbox.wishes > 0 || !mailbox.waiting.front()?.released {
             return None;
         }
         let run = mailbox.waiting.pop_front()?.run;
@@ -128,8 +112,21 @@ impl Mailboxes {
         })
     }
 
-    /// Waits until no run is active and nobody else holds the session, then holds it.
-    pub(crate) async fn hold(&self, key: &SessionKey, limit: Duration) -> Option<Held<'_>> {
+    /// From here on no run starts before whoever wishes it has held the session, or has given up.
+    pub(crate) fn wish(&self, key: &SessionKey) {
+        self.lock().entry(key.clone()).or_default().wishes += 1;
+    }
+
+    pub(crate) fn unwish(&self, key: &SessionKey) {
+        let mut boxes = self.lock();
+        if let Some(mailbox) = boxes.get_mut(key) {
+            mailbox.wishes -= 1;
+        }
+        remove_empty(&mut boxes, key);
+    }
+
+    /// Waits until no run is active and nobody else holds the session, then holds it; `false` when the time is up first.
+    pub(crate) async fn hold(&self, key: &SessionKey, limit: Duration) -> bool {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let freed = self.freed.notified();
@@ -140,13 +137,24 @@ impl Mailboxes {
                 let mailbox = boxes.entry(key.clone()).or_default();
                 if mailbox.active.is_none() && !mailbox.held {
                     mailbox.held = true;
-                    return Some(Held { mailboxes: self, key: key.clone() });
+                    return true;
                 }
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
-                return None;
+                return false;
             }
         }
+    }
+
+    /// The session is not held any more.
+    pub(crate) fn let_go(&self, key: &SessionKey) {
+        let mut boxes = self.lock();
+        if let Some(mailbox) = boxes.get_mut(key) {
+            mailbox.held = false;
+        }
+        remove_empty(&mut boxes, key);
+        drop(boxes);
+        self.freed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Mailbox>> {
@@ -155,7 +163,10 @@ impl Mailboxes {
 }
 
 fn remove_empty(boxes: &mut HashMap<SessionKey, Mailbox>, key: &SessionKey) {
-    if boxes.get(key).is_some_and(|mailbox| mailbox.active.is_none() && mailbox.waiting.is_empty() && !mailbox.held) {
+    let is_empty = |mailbox: &Mailbox| {
+        mailbox.active.is_none() && mailbox.waiting.is_empty() && !mailbox.held && mailbox.wishes == 0
+    };
+    if boxes.get(key).is_some_and(is_empty) {
         boxes.remove(key);
     }
 }

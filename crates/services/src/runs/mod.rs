@@ -9,12 +9,14 @@
 mod accept;
 mod ask;
 mod follow;
+mod held;
 mod id_locks;
 mod journal;
 mod live;
 mod mailbox;
 mod recover;
 mod task;
+mod unfinished;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::log::RunChannels;
 use crate::models::Models;
 use crate::sessions::{CompactOptions, Compaction, Sessions};
 use crate::settings::Limits;
+use held::Held;
 use live::LiveRuns;
 use mailbox::Mailboxes;
 
@@ -291,14 +294,11 @@ impl Runs {
 
     /// Compacts a session once its active run is over; waits for that at most 30 s.
     pub async fn compact(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
-        let held = self.mailboxes.hold(key, QUIET_WAIT).await.ok_or_else(|| {
+        let _held = self.hold(key, QUIET_WAIT).await.ok_or_else(|| {
             let message = format!("a run of session `{key}` is still active after {} s", QUIET_WAIT.as_secs());
             OpError::new(model::ErrorKind::Timeout, message)
         })?;
-        let result = self.compact_held(key, options).await;
-        drop(held);
-        self.pump(key);
-        result
+        self.compact_held(key, options).await
     }
 
     /// Like [`Runs::compact`], but refuses at once when a run is active.
@@ -307,30 +307,24 @@ impl Runs {
         key: &SessionKey,
         options: CompactOptions,
     ) -> Result<Compaction, OpError> {
-        let held = self.hold_now(key).await?;
-        let result = self.compact_held(key, options).await;
-        drop(held);
-        self.pump(key);
-        result
+        let _held = self.hold_now(key).await?;
+        self.compact_held(key, options).await
     }
 
     async fn compact_held(&self, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
-        let options = CompactOptions { waiting: self.mailboxes.unfinished(key), ..options };
         let result = self.sessions.compact(key, options).await?;
         result.ok_or_else(|| OpError::not_found(Noun::Session, key))
     }
 
     /// Keeps the newest `keep` messages of a session without an active run.
     pub async fn truncate_now(self: &Arc<Self>, key: &SessionKey, keep: u64) -> Result<Option<u64>, OpError> {
-        let held = self.hold_now(key).await?;
+        let _held = self.hold_now(key).await?;
         let result = self.sessions.truncate(key, keep).await;
-        drop(held);
-        self.pump(key);
         Ok(result?.map(|(_, removed)| removed))
     }
 
-    async fn hold_now(&self, key: &SessionKey) -> Result<mailbox::Held<'_>, OpError> {
-        let held = self.mailboxes.hold(key, Duration::ZERO).await;
+    async fn hold_now(self: &Arc<Self>, key: &SessionKey) -> Result<Held, OpError> {
+        let held = self.hold(key, Duration::ZERO).await;
         held.ok_or_else(|| OpError::busy(format!("session `{key}` has an active run"), 1000))
     }
 
@@ -338,39 +332,54 @@ impl Runs {
     pub async fn delete_session(self: &Arc<Self>, key: &SessionKey) -> Result<u64, OpError> {
         self.sessions.get(key).await?.ok_or_else(|| OpError::not_found(Noun::Session, key))?;
         let held = self.quiet(key, StopCause::SessionDeleted).await?;
-        let removed = self.sessions.remove(key).await;
-        if let Ok((_, late)) = &removed {
+        let (runs, key) = (Arc::clone(self), key.clone());
+        self.carry_out(held, async move {
+            let (removed, late) = runs.sessions.remove(&key).await?;
             for id in late {
-                self.mailboxes.withdraw(key, id);
-                if let Some(live) = self.live.get(id) {
+                runs.mailboxes.withdraw(&key, &id);
+                if let Some(live) = runs.live.get(&id) {
                     live.stop(StopCause::SessionDeleted);
                 }
-                self.live.remove(id);
-                self.channels.close(id);
+                runs.live.remove(&id);
+                runs.channels.close(&id);
             }
-        }
-        drop(held);
-        self.pump(key);
-        Ok(removed?.0)
+            Ok(removed)
+        })
+        .await
     }
 
     /// Stops what runs in a session, waits for it, and gives the session a new transcript.
     pub async fn reset_session(self: &Arc<Self>, key: &SessionKey, reason: &str) -> Result<model::Session, OpError> {
         let held = self.quiet(key, StopCause::SessionReset).await?;
-        let reset = self.sessions.reset(key, reason).await;
-        if let Ok((session, waiting)) = &reset {
-            for live in waiting.iter().filter_map(|id| self.live.get(id)) {
+        let (runs, key, reason) = (Arc::clone(self), key.clone(), reason.to_owned());
+        self.carry_out(held, async move {
+            let (session, waiting) = runs.sessions.reset(&key, &reason).await?;
+            for live in waiting.iter().filter_map(|id| runs.live.get(id)) {
                 live.update(|run| run.session_id = session.id.clone());
             }
-        }
-        drop(held);
-        self.pump(key);
-        Ok(reset?.0)
+            Ok(session)
+        })
+        .await
     }
 
-    async fn quiet(self: &Arc<Self>, key: &SessionKey, cause: StopCause) -> Result<mailbox::Held<'_>, OpError> {
+    /// Changes a held session on a task of its own: a caller that goes away in the middle must not
+    /// leave the database and the memory apart.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        held: Held,
+        change: impl Future<Output = Result<T, OpError>> + Send + 'static,
+    ) -> Result<T, OpError> {
+        let changing = self.lifecycle.spawn_with(async move {
+            let changed = change.await;
+            drop(held);
+            changed
+        });
+        changing.await.unwrap_or_else(|_| Err(OpError::unavailable("the gateway is stopping")))
+    }
+
+    async fn quiet(self: &Arc<Self>, key: &SessionKey, cause: StopCause) -> Result<Held, OpError> {
         self.cancel_session(key, cause).await?;
-        let held = self.mailboxes.hold(key, QUIET_WAIT).await;
+        let held = self.hold(key, QUIET_WAIT).await;
         held.ok_or_else(|| OpError::busy(format!("the active run of session `{key}` did not end in time"), 1000))
     }
 

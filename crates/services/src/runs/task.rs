@@ -19,6 +19,7 @@ use super::Runs;
 use super::ask::AskThroughRun;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
+use super::unfinished::{is_unfinished, update_unfinished};
 use crate::sessions::{CompactOptions, StoredSearch, append_message, conversation, open_session, split_system};
 
 /// Waits between attempts to write a run's end while the database is away.
@@ -117,16 +118,22 @@ impl Runs {
                 model: model.map_or_else(String::new, |model| model.to_string()),
             },
         );
-        self.store
+        let written = self
+            .store
             .write::<_, OpError, _>(move |tx| {
                 if !is_unfinished(tx, &row)? {
                     return Err(OpError::not_found(model::Noun::Run, &row.id));
                 }
-                tx.runs_mut().update(&row)?;
+                update_unfinished(tx, &row)?;
                 tx.events_mut().append(now, &event)?;
                 Ok(())
             })
-            .await?;
+            .await;
+        if let Err(error) = written {
+            // Nobody was told that it started, so its end must not say so.
+            live.update(|run| (run.state, run.started_at, run.model) = (stored.state, None, stored.model));
+            return Err(error);
+        }
         Ok(run)
     }
 
@@ -305,11 +312,15 @@ impl Runs {
         // On a task of its own: a caller that goes away must not keep the run from its end.
         let id = run.id.clone();
         let ending = self.lifecycle.spawn_with(async move {
-            if runs.write_end(run, None, event).await {
+            let is_written = runs.write_end(run, None, event).await;
+            if is_written {
                 runs.forget(&id);
             }
+            is_written
         });
-        ending.await.map_err(|_| OpError::unavailable("the gateway is stopping"))
+        // An end that is not written down must not be told: the next start goes on with the run.
+        let is_written = ending.await.unwrap_or(false);
+        if is_written { Ok(()) } else { Err(OpError::unavailable("the gateway is stopping")) }
     }
 
     fn forget(&self, id: &model::RunId) {
@@ -322,10 +333,13 @@ impl Runs {
         let (key, id) = (&live.key, &live.reference.run_id);
         self.forget(id);
         if key.kind() != SessionKind::Ephemeral && self.wants_compaction(key).await {
-            let waiting = self.mailboxes.unfinished(key);
-            let options = CompactOptions { automatic: true, waiting, ..CompactOptions::default() };
-            if let Err(error) = self.sessions.compact(key, options).await {
-                tracing::warn!(%error, "the session could not be compacted");
+            let options = CompactOptions { automatic: true, ..CompactOptions::default() };
+            tokio::select! {
+                biased;
+                () = self.lifecycle.stopping().cancelled() => return,
+                result = self.sessions.compact(key, options) => if let Err(error) = result {
+                    tracing::warn!(%error, "the session could not be compacted");
+                }
             }
         }
         self.mailboxes.done(key, id);
@@ -393,10 +407,6 @@ fn failed(live: &LiveRun, error: OpError) -> TurnOutcome {
     let error = RunError { kind: error.kind, message: error.message };
     let end = TurnEnd::Failed { error, partial: None };
     TurnOutcome { end, model: run.model, iterations: run.iterations, usage: run.usage }
-}
-
-fn is_unfinished(tx: &dyn Tx, run: &Run) -> Result<bool, StoreError> {
-    Ok(tx.runs().get(&run.id)?.is_some_and(|stored| !stored.state.is_over()))
 }
 
 fn end_run(

@@ -7,7 +7,7 @@ use providers::{ChatRequest, Chunk, Sampling};
 use store::{Fact, MessagePage};
 use tokio_util::sync::CancellationToken;
 
-use super::{Sessions, recount};
+use super::{History, Sessions, recount};
 
 /// Tokens of a summary or of a list of facts.
 const SUMMARY_TOKENS_MAX: u32 = 1024;
@@ -20,8 +20,8 @@ pub struct CompactOptions {
     pub instructions: Option<String>,
     /// Nobody asked for it.
     pub automatic: bool,
-    /// Runs whose user messages still wait for their turn and must stay as they are.
-    pub waiting: Vec<RunId>,
+    /// The run that asks for it. Messages of other unfinished runs wait for their turn and stay as they are.
+    pub active: Option<RunId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,8 +43,7 @@ impl Sessions {
         key: &SessionKey,
         options: CompactOptions,
     ) -> Result<Option<Compaction>, OpError> {
-        let history = self.history(key, MessagePage::default()).await?;
-        let Some(history) = history else { return Ok(None) };
+        let Some((history, waiting)) = self.whole(key).await? else { return Ok(None) };
         let session = history.session;
         let unchanged = Compaction {
             tokens_before: session.token_count,
@@ -55,11 +54,9 @@ impl Sessions {
         };
         let keep = options.keep_recent.unwrap_or_else(|| self.rules().compaction.keep_recent);
         let bodies: Vec<NewMessage> = history.messages.iter().map(|message| message.body.clone()).collect();
-        let waiting = history
-            .messages
-            .iter()
-            .position(|message| message.run_id.as_ref().is_some_and(|run| options.waiting.contains(run)));
-        let free = &bodies[..waiting.unwrap_or(bodies.len())];
+        let waits = |run: &RunId| Some(run) != options.active.as_ref() && waiting.contains(run);
+        let first = history.messages.iter().position(|message| message.run_id.as_ref().is_some_and(waits));
+        let free = &bodies[..first.unwrap_or(bodies.len())];
         let cut = rules::cut(&bodies, usize::try_from(keep).unwrap_or(usize::MAX));
         let cut = if cut <= free.len() { cut } else { rules::cut(free, 0) };
         let Some(last) = cut.checked_sub(1).and_then(|at| history.messages.get(at)) else {
@@ -106,6 +103,19 @@ impl Sessions {
             Err(CompactError::NoGain) => Ok(Some(Compaction { reason: Some("no_gain"), facts_extracted, ..unchanged })),
             Err(CompactError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// The transcript, with the runs that were unfinished at the same moment.
+    async fn whole(&self, key: &SessionKey) -> Result<Option<(History, Vec<RunId>)>, OpError> {
+        let key = key.clone();
+        self.store
+            .read::<_, OpError, _>(move |snapshot| {
+                let Some(session) = snapshot.sessions().get(&key)? else { return Ok(None) };
+                let messages = snapshot.messages().page(&session.id, &MessagePage::default())?;
+                let unfinished = snapshot.runs().unfinished_of(&key)?.into_iter().map(|run| run.id).collect();
+                Ok(Some((History { session, messages }, unfinished)))
+            })
+            .await
     }
 
     async fn facts_of(&self, head: &[NewMessage], agent: &Agent, model: Option<&ModelRef>) -> Vec<String> {
