@@ -1,8 +1,12 @@
 //! The run engine as its callers see it: a whole gateway without a wire, a scripted model, a database that fails on request.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
 
+mod cancel;
+mod chaos;
 mod idempotency;
 mod input;
+mod limits;
+mod queue;
 mod recovery;
 mod reset;
 mod rig;
