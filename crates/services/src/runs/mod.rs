@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use events::EventBus;
-use model::{Clock, Ids, Noun, OpError, Run, RunId, SessionKey, StopCause};
+use model::{Clock, Ids, Noun, OpError, Run, RunId, RunState, SessionKey, StopCause};
 use store::{PendingInput, Store};
 
 pub use accept::{Accepted, NewRun, StartGuard};
@@ -188,15 +188,20 @@ impl Runs {
     /// `None` when the time is up first.
     pub async fn wait(&self, id: &RunId, limit: Duration) -> Result<Option<Run>, OpError> {
         let deadline = tokio::time::Instant::now() + limit;
+        let mut last_seen: Option<Run> = None;
         loop {
             let appeared = self.live.appeared();
             if let Some(live) = self.live.get(id) {
                 match tokio::time::timeout_at(deadline, live.ended()).await {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        last_seen = Some(live.run());
+                        continue;
+                    }
                     Err(_) => return Ok(None),
                 }
             }
-            match self.stored(id).await? {
+            // A run that was deleted with its session is known only to those who saw its end.
+            match self.stored(id).await?.or(last_seen.take()) {
                 Some(run) if run.state.is_over() => return Ok(Some(run)),
                 _ => {
                     if tokio::time::timeout_at(deadline, appeared).await.is_err() {
@@ -339,6 +344,7 @@ impl Runs {
                 runs.mailboxes.withdraw(&key, &id);
                 if let Some(live) = runs.live.get(&id) {
                     live.stop(StopCause::SessionDeleted);
+                    live.update(|run| (run.state, run.ended_at) = (RunState::Cancelled, Some(runs.clock.now())));
                 }
                 runs.live.remove(&id);
                 runs.channels.close(&id);

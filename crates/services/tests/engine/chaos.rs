@@ -1,9 +1,9 @@
 //! Anything at any time: what was acknowledged holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use model::{Event, MessageId, RunId, StopCause};
+use model::{Event, MessageId, Principal, RunId, StopCause};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use providers::ProviderErrorKind;
@@ -34,6 +34,8 @@ enum Manner {
 #[derive(Debug, Clone, Copy)]
 enum Deed {
     Say(usize, Manner),
+    /// Several messages at the same time, whose senders do not wait for the answer.
+    SayAside(usize),
     /// A message with an id of the client's.
     SayNamed(usize),
     /// The id of an earlier message again.
@@ -48,7 +50,7 @@ enum Deed {
     Crash,
     Restart,
     /// The database goes away, or comes back.
-    Fault(bool),
+    Fault(Fault),
     /// Others get their turn.
     Pause,
 }
@@ -58,6 +60,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let manner = prop::sample::select(vec![Manner::Echo, Manner::Wait, Manner::Wait, Manner::Tool, Manner::Break]);
     let deed = prop_oneof![
         8 => (session.clone(), manner).prop_map(|(session, manner)| Deed::Say(session, manner)),
+        3 => session.clone().prop_map(Deed::SayAside),
         3 => session.clone().prop_map(Deed::SayNamed),
         3 => any::<usize>().prop_map(Deed::SayAgain),
         3 => any::<usize>().prop_map(Deed::Cancel),
@@ -69,7 +72,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         3 => Just(Deed::OpenGates),
         1 => Just(Deed::Crash),
         1 => Just(Deed::Restart),
-        2 => prop::sample::select(vec![true, false, false]).prop_map(Deed::Fault),
+        2 => prop::sample::select(vec![Fault::Refuse, Fault::FailCommit, Fault::None, Fault::None]).prop_map(Deed::Fault),
         4 => Just(Deed::Pause),
     ];
     prop::collection::vec(deed, 10..40)
@@ -87,6 +90,8 @@ struct World {
     gateway: TestGateway,
     gates: Vec<Gate>,
     told: Vec<Told>,
+    /// Those that were told aside.
+    aside: Arc<Mutex<Vec<Told>>>,
     /// Ids of clients with the session and the text of their first message.
     named: Vec<(String, usize)>,
     inputs: Vec<(usize, String)>,
@@ -105,6 +110,7 @@ impl World {
             gateway: TestGateway::builder().rules(rules).start().await,
             gates: Vec::new(),
             told: Vec::new(),
+            aside: Arc::default(),
             named: Vec::new(),
             inputs: Vec::new(),
             deleted: BTreeSet::new(),
@@ -163,6 +169,18 @@ impl World {
                 self.prepare(manner);
                 self.say(session, message(SESSIONS[session], &text)).await;
             }
+            Deed::SayAside(session) => {
+                for _ in 0..3 {
+                    let (text, aside) = (self.text(), Arc::clone(&self.aside));
+                    self.call(|services| async move {
+                        let new = message(SESSIONS[session], &text);
+                        if let Ok(accepted) = services.runs.accept(&Principal::gateway(), new).await {
+                            let (run, message) = (accepted.run.id.clone(), accepted.run.message_id.clone());
+                            aside.lock().unwrap().push(Told { run, message, session, text });
+                        }
+                    });
+                }
+            }
             Deed::SayNamed(session) => {
                 let text = self.text();
                 let id = format!("named-{}", self.count);
@@ -209,7 +227,7 @@ impl World {
                 self.callers.abort_all();
                 self.gateway.restart().await;
             }
-            Deed::Fault(begins) => self.gateway.store.set_fault(if begins { Fault::FailCommit } else { Fault::None }),
+            Deed::Fault(fault) => self.gateway.store.set_fault(fault),
             Deed::Pause => {
                 // As long as a read takes.
                 self.gateway.events().await;
@@ -227,6 +245,7 @@ impl World {
             }
         }
         self.gateway.idle().await;
+        self.told.append(&mut self.aside.lock().unwrap());
     }
 
     async fn check(mut self) -> Result<(), TestCaseError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{ErrorKind, Event, NewMessage, RunId, StopCause};
+use model::{ErrorKind, Event, NewMessage, RunId, RunState, StopCause};
 use providers::testkit::{Gate, Scripted};
 use services::sessions::CompactOptions;
 use testkit::{TestGateway, soon};
@@ -92,6 +92,32 @@ async fn deleting_a_session_ends_its_runs_first() {
     assert_eq!(gateway.services.sessions.get(&key(A)).await.unwrap(), None);
     gateway.ended(&gateway.say(A, "anew").await).await;
     assert_eq!(gateway.messages(A).await, [user("anew"), assistant("anew")]);
+    close(gateway).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_run_hears_that_it_ended_with_its_session() {
+    let (gateway, gate) = (TestGateway::start().await, Gate::new());
+    gateway.provider.push(Scripted::held(&gate, "never"));
+    let (active, waiting) = (gateway.say(A, "one").await, gateway.say(A, "two").await);
+    gate.reached().await;
+    // The next write is the end of the waiting run; with it the deletion stands still.
+    gateway.store.hold_next();
+    let delete = deleting(&gateway);
+    soon("the deletion", gateway.store.reached(1)).await;
+    let late = gateway.say(A, "late").await;
+    let waits = [&active, &waiting, &late].map(|run| {
+        let (services, run) = (Arc::clone(&gateway.services), run.clone());
+        tokio::spawn(async move { services.runs.wait(&run, 10 * testkit::PATIENCE).await.unwrap().unwrap() })
+    });
+    // The tasks have had their turn when a read has come back.
+    gateway.contents().await;
+    gateway.store.let_go();
+    soon("the deletion", delete).await.unwrap();
+    for wait in waits {
+        let run = soon("its end", wait).await.unwrap();
+        assert_eq!((run.state, run.stop_cause), (RunState::Cancelled, Some(StopCause::SessionDeleted)));
+    }
     close(gateway).await;
 }
 
