@@ -25,9 +25,9 @@ pub(crate) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub(crate) fn new(mut turn: Turn, router: &'a Router, journal: &'a dyn Journal) -> Self {
-        let toolbox = Toolbox::new(&turn.tools);
+        let toolbox = Toolbox::new(std::mem::take(&mut turn.tools));
         turn.system = toolbox.with_guidance(mem::take(&mut turn.system));
-        let gauge = Gauge::new(&turn.system, toolbox.specs());
+        let gauge = Gauge::new(&turn.system, toolbox.chars());
         Self { turn, router, journal, toolbox, gauge, model: None, repetition: Repetition::default() }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use model::ToolCall;
 use providers::ToolSpec;
-use tools::{CheckedTool, Tool, ToolContext, ToolError, ToolOutput};
+use tools::{CheckedTool, ToolContext, ToolError, ToolOutput};
 
 use crate::journal::ToolOutcome;
 use crate::prompt;
@@ -23,18 +23,14 @@ pub(crate) struct Toolbox {
 }
 
 impl Toolbox {
-    /// A tool whose parameters are no schema is left out: one bad tool must not stop an agent.
-    pub(crate) fn new(tools: &[Arc<dyn Tool>]) -> Self {
-        let check = |tool: &Arc<dyn Tool>| match CheckedTool::new(Arc::clone(tool)) {
-            Ok(checked) => Some(checked),
-            Err(reason) => {
-                tracing::error!(tool = tool.name(), reason, "a tool is left out");
-                None
-            }
-        };
-        let tools: Vec<CheckedTool> = tools.iter().filter_map(check).collect();
-        let specs = tools.iter().map(|checked| spec(&**checked.tool())).collect();
+    pub(crate) fn new(tools: Vec<CheckedTool>) -> Self {
+        let specs = tools.iter().map(spec).collect();
         Self { tools, specs }
+    }
+
+    /// How much of the model's context the tools take, in characters.
+    pub(crate) fn chars(&self) -> usize {
+        self.tools.iter().map(CheckedTool::chars).sum()
     }
 
     pub(crate) fn specs(&self) -> &[ToolSpec] {
@@ -86,8 +82,12 @@ impl Toolbox {
     }
 }
 
-fn spec(tool: &dyn Tool) -> ToolSpec {
-    ToolSpec { name: tool.name().to_owned(), description: tool.description().to_owned(), parameters: tool.parameters() }
+fn spec(checked: &CheckedTool) -> ToolSpec {
+    ToolSpec {
+        name: checked.tool().name().to_owned(),
+        description: checked.tool().description().to_owned(),
+        parameters: Arc::clone(checked.parameters()),
+    }
 }
 
 /// A call that is over, or that will never be.

@@ -1,10 +1,8 @@
 //! One turn: what it needs, and how it ended.
 
-use std::sync::Arc;
-
 use model::{EndReason, ModelRef, NewMessage, RunError, Thinking, ToolCall, Usage};
 use providers::Sampling;
-use tools::{Tool, ToolContext};
+use tools::{CheckedTool, ToolContext};
 
 /// A tool call of the last written step that has no result yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub struct Turn {
     pub system: String,
     pub history: Vec<NewMessage>,
     pub open_calls: Vec<OpenCall>,
-    pub tools: Vec<Arc<dyn Tool>>,
+    pub tools: Vec<CheckedTool>,
     pub context: ToolContext,
     pub thinking: Thinking,
     pub sampling: Sampling,

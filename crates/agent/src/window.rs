@@ -1,7 +1,7 @@
 //! How much of a model's window a conversation takes.
 
 use model::{NewMessage, Usage};
-use providers::{ModelInfo, Sampling, ToolSpec};
+use providers::{ModelInfo, Sampling};
 
 /// Tokens kept free for the answer when neither the run nor the model says how long it may be.
 const ANSWER_TOKENS: u64 = 4096;
@@ -45,9 +45,8 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    pub(crate) fn new(system: &str, tools: &[ToolSpec]) -> Self {
-        let tool_chars = |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
-        let chars = system.chars().count() + tools.iter().map(tool_chars).sum::<usize>();
+    pub(crate) fn new(system: &str, tool_chars: usize) -> Self {
+        let chars = system.chars().count() + tool_chars;
         Self { fixed: (chars as u64).div_ceil(4), known: None, compacted_at: None }
     }
 
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_vendors_count_replaces_the_estimate_of_what_it_covers() {
-        let mut gauge = Gauge::new(&"x".repeat(400), &[]);
+        let mut gauge = Gauge::new(&"x".repeat(400), 0);
         let mut history = vec![NewMessage::user("y".repeat(40))];
         assert_eq!(gauge.tokens(&history), 110);
         gauge.learn(&history, Some(Usage { input: 300, output: 7, ..Usage::default() }));

@@ -147,7 +147,7 @@ fn prepare(model: &ChatModel, request: &ChatRequest, seed: u64) -> Result<Order,
 
 fn shape(request: &ChatRequest) -> Result<Shape, EngineError> {
     let calls = |tools: &[&ToolSpec]| {
-        let tools: Vec<_> = tools.iter().map(|tool| (tool.name.as_str(), &tool.parameters)).collect();
+        let tools: Vec<_> = tools.iter().map(|tool| (tool.name.as_str(), &*tool.parameters)).collect();
         Arc::new(Calls::new(tools))
     };
     let all: Vec<&ToolSpec> = request.tools.iter().collect();

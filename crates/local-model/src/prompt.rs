@@ -199,7 +199,7 @@ fn tool_line(tools: &[ToolSpec], choice: &ToolChoice, is_small: bool) -> Option<
     let tools: Vec<String> = offered
         .iter()
         .map(|tool| {
-            json!({"name": tool.name, "description": tool.description, "parameters": tool.parameters}).to_string()
+            json!({"name": tool.name, "description": tool.description, "parameters": &*tool.parameters}).to_string()
         })
         .collect();
     Some(format!("To call a tool answer with {form} and nothing else. Tools:\n{}", tools.join("\n")))

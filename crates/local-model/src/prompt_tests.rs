@@ -39,7 +39,7 @@ fn call(id: &str, name: &str, arguments: &str) -> NewMessage {
 }
 
 fn tool(name: &str) -> ToolSpec {
-    ToolSpec { name: name.into(), description: String::from("does"), parameters: json!({"type": "object"}) }
+    ToolSpec { name: name.into(), description: String::from("does"), parameters: json!({"type": "object"}).into() }
 }
 
 #[test]

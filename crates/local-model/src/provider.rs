@@ -298,7 +298,7 @@ mod tests {
         let provider = provider(folder.path());
         let parameters = json!({"type": "object", "required": ["on"], "properties": {"on": {"type": "boolean"}}});
         let request = ChatRequest {
-            tools: vec![ToolSpec { name: "lamp".into(), description: "".into(), parameters }],
+            tools: vec![ToolSpec { name: "lamp".into(), description: "".into(), parameters: parameters.into() }],
             tool_choice: ToolChoice::Named("lamp".into()),
             ..asking("tiny", 120)
         };

@@ -1,6 +1,7 @@
 //! A chat request and the stream that answers it, in words that fit every vendor.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::Stream;
 use model::{NewMessage, Thinking, Usage};
@@ -32,7 +33,7 @@ pub struct ToolSpec {
     pub name: String,
     pub description: String,
     /// JSON Schema of the arguments, an object.
-    pub parameters: Value,
+    pub parameters: Arc<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -46,7 +46,7 @@ pub(crate) fn request(model: &str, blocks: Vec<Value>) -> ChatRequest {
     ChatRequest {
         model: model.into(),
         messages: conversation(blocks),
-        tools: vec![ToolSpec { name: "look".into(), description: "Looks.".into(), parameters }],
+        tools: vec![ToolSpec { name: "look".into(), description: "Looks.".into(), parameters: parameters.into() }],
         parallel_tool_calls: Some(false),
         thinking: Some(Thinking::High),
         sampling: Sampling {

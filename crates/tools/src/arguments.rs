@@ -15,7 +15,7 @@ use crate::tool::{Tool, ToolError, ToolOutput};
 const FAULTS_MAX: usize = 5;
 
 /// Name under which the validator keeps the one schema it has.
-const SCHEMA_NAME: &str = "arguments.json";
+const SCHEMA_NAME: &str = "schema:arguments";
 
 /// The schema of `T` as models get it: no `$schema`, no titles, no Rust number formats, nothing by reference.
 pub fn schema_of<T: JsonSchema>() -> Value {
@@ -47,6 +47,9 @@ pub fn typed<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolError> {
 #[derive(Clone)]
 pub struct CheckedTool {
     tool: Arc<dyn Tool>,
+    parameters: Arc<Value>,
+    /// Characters of the parameters as text.
+    parameter_chars: usize,
     compiled: Arc<(Schemas, SchemaIndex)>,
 }
 
@@ -56,9 +59,21 @@ impl CheckedTool {
         let mut schemas = Schemas::new();
         let mut compiler = Compiler::new();
         let fault = |error: CompileError| format!("the parameters of `{}` are not a JSON Schema: {error}", tool.name());
-        compiler.add_resource(SCHEMA_NAME, tool.parameters()).map_err(fault)?;
+        let parameters = tool.parameters();
+        compiler.add_resource(SCHEMA_NAME, parameters.clone()).map_err(fault)?;
         let index = compiler.compile(SCHEMA_NAME, &mut schemas).map_err(fault)?;
-        Ok(Self { tool, compiled: Arc::new((schemas, index)) })
+        let parameter_chars = parameters.to_string().chars().count();
+        Ok(Self { tool, parameters: Arc::new(parameters), parameter_chars, compiled: Arc::new((schemas, index)) })
+    }
+
+    /// How much of the model's context describing the tool takes, in characters.
+    pub fn chars(&self) -> usize {
+        self.tool.name().len() + self.tool.description().len() + self.parameter_chars
+    }
+
+    /// What [`Tool::parameters`] gave.
+    pub fn parameters(&self) -> &Arc<Value> {
+        &self.parameters
     }
 
     pub fn tool(&self) -> &Arc<dyn Tool> {

@@ -16,7 +16,7 @@ pub const NAME_CHARS_MAX: usize = 64;
 
 #[derive(Clone, Default)]
 pub struct Registry {
-    tools: Vec<Arc<dyn Tool>>,
+    tools: Vec<CheckedTool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum RegistryError {
 impl Registry {
     /// The tools that come with the gateway.
     pub fn built_in() -> Self {
-        let tools: Vec<Arc<dyn Tool>> = vec![
+        let tools: [Arc<dyn Tool>; 6] = [
             Arc::new(ReadFile),
             Arc::new(WriteFile),
             Arc::new(ListFiles),
@@ -40,7 +40,8 @@ impl Registry {
             Arc::new(SearchSessions),
             Arc::new(AskUserTool),
         ];
-        Self { tools }
+        let checked = |tool| CheckedTool::new(tool).expect("the parameters of our own tools are schemas");
+        Self { tools: tools.into_iter().map(checked).collect() }
     }
 
     /// Adds a tool at the end.
@@ -52,25 +53,24 @@ impl Registry {
         if self.get(name).is_some() {
             return Err(RegistryError::Taken(name));
         }
-        CheckedTool::new(Arc::clone(&tool)).map_err(RegistryError::Schema)?;
-        self.tools.push(tool);
+        self.tools.push(CheckedTool::new(tool).map_err(RegistryError::Schema)?);
         Ok(self)
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.tools.iter().find(|tool| tool.name() == name)
+        self.tools.iter().map(CheckedTool::tool).find(|tool| tool.name() == name)
     }
 
     pub fn names(&self) -> Vec<&'static str> {
-        self.tools.iter().map(|tool| tool.name()).collect()
+        self.tools.iter().map(|checked| checked.tool().name()).collect()
     }
 
     /// The named tools, in the registry's order and each once; all of them for `None`, none for an
     /// empty list. Names that no tool has are passed over: [`Registry::unknown`] tells them.
-    pub fn select(&self, names: Option<&[String]>) -> Vec<Arc<dyn Tool>> {
-        let is_wanted = |tool: &&Arc<dyn Tool>| match names {
+    pub fn select(&self, names: Option<&[String]>) -> Vec<CheckedTool> {
+        let is_wanted = |checked: &&CheckedTool| match names {
             None => true,
-            Some(names) => names.iter().any(|name| name == tool.name()),
+            Some(names) => names.iter().any(|name| name == checked.tool().name()),
         };
         self.tools.iter().filter(is_wanted).cloned().collect()
     }
@@ -95,7 +95,7 @@ mod tests {
     fn unknown_names_are_reported_and_the_rest_selected_once_in_order() {
         let wanted = ["write_file", "fly", "read_file", "read_file", ""].map(String::from);
         let registry = Registry::built_in();
-        let names: Vec<_> = registry.select(Some(&wanted)).iter().map(|tool| tool.name()).collect();
+        let names: Vec<_> = registry.select(Some(&wanted)).iter().map(|checked| checked.tool().name()).collect();
         assert_eq!(names, ["read_file", "write_file"]);
         assert_eq!(registry.unknown(&wanted), ["fly", ""]);
     }

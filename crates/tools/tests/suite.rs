@@ -58,7 +58,8 @@ fn examples(name: &str) -> (Vec<Value>, Vec<Value>) {
 
 #[tokio::test]
 async fn every_built_in_tool_passes_the_suite() {
-    for tool in Registry::built_in().select(None) {
+    for checked in Registry::built_in().select(None) {
+        let tool = std::sync::Arc::clone(checked.tool());
         let (valid, invalid) = examples(tool.name());
         check(Case { tool, valid, invalid }).await;
     }

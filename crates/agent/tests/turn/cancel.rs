@@ -6,7 +6,7 @@ use agent::Turn;
 use providers::testkit::{Gate, Scripted};
 use serde_json::json;
 
-use crate::rig::{Compaction, Deed, Double, Rig, open, told};
+use crate::rig::{Compaction, Deed, Double, Rig, checked, open, told};
 
 /// Runs the usual turn with these tools and cancels it when the journal has such a line.
 async fn cancelled_at<const N: usize>(rig: Rig, tools: [Double; N], line: &str) -> (String, Arc<Rig>) {
@@ -26,7 +26,7 @@ async fn cancelled_before_it_begins_it_asks_nobody_and_closes_open_calls() {
     rig.bench.cancel.cancel();
     rig.journal.give_inputs(["stays"]);
     let open_calls = vec![open("c1", "look", true), open("c2", "look", false), open("c3", "gone", true)];
-    let tools: Vec<Arc<dyn tools::Tool>> = vec![Arc::new(Double::reads("look", Deed::Echo))];
+    let tools = vec![checked(Double::reads("look", Deed::Echo))];
     let outcome = rig.run(Turn { open_calls, tools, ..rig.turn() }).await;
     assert_eq!(told(&outcome.end), "cancelled None");
     assert!(rig.provider.requests().is_empty());

@@ -7,7 +7,7 @@ use providers::testkit::{Scripted, ScriptedProvider};
 use providers::{Chunk, FinishReason, ProviderError};
 use serde_json::json;
 
-use crate::rig::{Deed, Double, Rig, told};
+use crate::rig::{Deed, Double, Rig, checked, told};
 
 fn breaks_silently(kind: ProviderErrorKind) -> Scripted {
     let error = ProviderError::new("p", kind, "the line went dead");
@@ -84,7 +84,7 @@ async fn a_fallback_that_takes_over_is_named() {
     let second = ScriptedProvider::new("q").answer("from the other");
     let rig = Rig::with_providers(first, [second.clone()]);
     let candidates = vec![ModelRef::new("p", "default"), ModelRef::new("q", "small")];
-    let tools: Vec<std::sync::Arc<dyn tools::Tool>> = vec![std::sync::Arc::new(Double::reads("look", Deed::Echo))];
+    let tools = vec![checked(Double::reads("look", Deed::Echo))];
     let outcome = rig.run(Turn { candidates, tools, ..rig.turn() }).await;
     assert_eq!(told(&outcome.end), "completed stop: from the other");
     assert_eq!(outcome.model, Some(ModelRef::new("q", "small")));
@@ -99,7 +99,7 @@ async fn when_the_journal_cannot_write_nothing_more_is_done() {
         let answers = [Scripted::tool_calls([("c1", "look", json!({}))]), Scripted::text("never asked for")];
         let rig = Rig::new(answers);
         rig.journal.fail_at(line);
-        let tools: Vec<std::sync::Arc<dyn tools::Tool>> = vec![std::sync::Arc::new(Double::reads("look", Deed::Echo))];
+        let tools = vec![checked(Double::reads("look", Deed::Echo))];
         let result = Turn { tools, ..rig.turn() }.run(&rig.router, &rig.journal).await;
         assert!(result.is_err(), "{line}");
         assert_eq!(rig.provider.requests().len(), asked, "{line}");

@@ -1,14 +1,12 @@
 //! The ordinary way: answers, steps, inputs, limits.
 
-use std::sync::Arc;
-
 use agent::{Turn, TurnEnd, TurnLimits, TurnOutcome};
 use model::{EndReason, ModelRef, NewMessage, Reasoning, Role, Thinking, Usage};
 use providers::testkit::Scripted;
 use providers::{Chunk, FinishReason};
 use serde_json::json;
 
-use crate::rig::{Deed, Double, Rig, told};
+use crate::rig::{Deed, Double, Rig, checked, told};
 
 #[tokio::test]
 async fn an_answer_is_streamed_and_completes_the_turn() {
@@ -104,7 +102,7 @@ async fn input_that_comes_at_the_limit_is_left_for_the_caller() {
 async fn the_limit_of_model_calls_ends_the_turn_with_its_number() {
     let rig = Rig::new([Scripted::tool_calls([("c1", "look", json!({}))])]);
     let limits = TurnLimits { iterations: 3, tokens: None, tool_output_chars: 100 };
-    let tools: Vec<Arc<dyn tools::Tool>> = vec![Arc::new(Double::reads("look", Deed::Echo))];
+    let tools = vec![checked(Double::reads("look", Deed::Echo))];
     let outcome = rig.run(Turn { limits, tools, iterations: 2, ..rig.turn() }).await;
     assert_eq!(told(&outcome.end), "failed Conflict None: the run reached its limit of 3 model calls");
     assert_eq!((outcome.iterations, rig.provider.requests().len()), (3, 1));
@@ -121,7 +119,7 @@ async fn the_limit_of_tokens_counts_what_was_used_before_and_what_the_vendor_doe
         ]),
     ]);
     let limits = TurnLimits { iterations: 9, tokens: Some(200), tool_output_chars: 100 };
-    let tools: Vec<Arc<dyn tools::Tool>> = vec![Arc::new(Double::reads("look", Deed::Echo))];
+    let tools = vec![checked(Double::reads("look", Deed::Echo))];
     let usage = Usage { input: 50, output: 30, ..Usage::default() };
     let outcome = rig.run(Turn { limits, tools, usage, ..rig.turn() }).await;
     let end = told(&outcome.end);
@@ -177,7 +175,7 @@ async fn reasoning_is_shown_and_its_blocks_go_back_with_the_next_request() {
     };
     for (thinking, text, shown) in [(Thinking::Low, "hm yes", 2), (Thinking::Off, "", 0)] {
         let rig = Rig::new([answer(), Scripted::text("done")]);
-        let tools: Vec<Arc<dyn tools::Tool>> = vec![Arc::new(Double::reads("look", Deed::Echo))];
+        let tools = vec![checked(Double::reads("look", Deed::Echo))];
         rig.run(Turn { thinking, tools, ..rig.turn() }).await;
         let lines = rig.journal.lines();
         assert_eq!(lines.iter().filter(|line| line.starts_with("reasoning ")).count(), shown, "{lines:?}");

@@ -1,12 +1,10 @@
 //! Turns that are taken up after a restart.
 
-use std::sync::Arc;
-
 use agent::Turn;
 use model::{NewMessage, Role, ToolCall, Usage};
 use providers::testkit::Scripted;
 
-use crate::rig::{Deed, Double, Rig, open, told};
+use crate::rig::{Deed, Double, Rig, checked, open, told};
 
 #[tokio::test]
 async fn open_calls_come_first_each_by_what_is_known_of_it() {
@@ -24,7 +22,7 @@ async fn open_calls_come_first_each_by_what_is_known_of_it() {
             open("c4", "gone", true),
             open("c5", "gone", false),
         ],
-        tools: vec![Arc::new(Double::reads("look", Deed::Echo)), Arc::new(Double::changes("change", Deed::Echo))],
+        tools: vec![checked(Double::reads("look", Deed::Echo)), checked(Double::changes("change", Deed::Echo))],
         iterations: 4,
         usage: Usage { input: 100, output: 10, ..Usage::default() },
         ..rig.turn()

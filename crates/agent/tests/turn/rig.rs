@@ -12,7 +12,7 @@ use providers::{Registry, RetryPolicy, Router, Sampling};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 use tools::testkit::Bench;
-use tools::{Tool, ToolContext, ToolError, ToolOutput};
+use tools::{CheckedTool, Tool, ToolContext, ToolError, ToolOutput};
 
 pub struct Rig {
     pub provider: ScriptedProvider,
@@ -58,7 +58,7 @@ impl Rig {
 
     /// Runs the usual turn with these tools and gives how it ended, in one line.
     pub async fn run_with<const N: usize>(&self, tools: [Double; N]) -> String {
-        let tools = tools.map(|tool| Arc::new(tool) as Arc<dyn Tool>).to_vec();
+        let tools = tools.map(checked).to_vec();
         told(&self.run(Turn { tools, ..self.turn() }).await.end)
     }
 
@@ -72,6 +72,10 @@ impl Rig {
             .map(|message| message.content.text().into_owned())
             .collect()
     }
+}
+
+pub fn checked(tool: Double) -> CheckedTool {
+    CheckedTool::new(Arc::new(tool)).unwrap()
 }
 
 /// An end in one line.

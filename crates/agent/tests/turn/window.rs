@@ -1,7 +1,5 @@
 //! Conversations that outgrow the model.
 
-use std::sync::Arc;
-
 use agent::Turn;
 use model::NewMessage;
 use providers::ProviderErrorKind::ContextTooLong;
@@ -10,7 +8,7 @@ use providers::{Capabilities, ModelInfo, ModelSource, ProviderError};
 use serde_json::json;
 
 use crate::rig::Compaction::Gives;
-use crate::rig::{Deed, Double, Rig, told};
+use crate::rig::{Deed, Double, Rig, checked, told};
 
 /// A model with a window of 1,000 tokens, 900 of them for the conversation.
 fn small<const N: usize>(answers: [Scripted; N]) -> Rig {
@@ -53,7 +51,7 @@ async fn a_conversation_near_the_end_of_the_window_is_compacted_first() {
 #[tokio::test]
 async fn what_still_fits_goes_on_when_nothing_can_be_gained() {
     let rig = small([Scripted::tool_calls([("c1", "look", json!({}))]), Scripted::text("ok")]);
-    let tools: Vec<Arc<dyn tools::Tool>> = vec![Arc::new(Double::reads("look", Deed::Echo))];
+    let tools = vec![checked(Double::reads("look", Deed::Echo))];
     // The guidance and the specification of the tool take their part, too.
     let outcome = rig.run(Turn { history: of_tokens(760), tools, ..rig.turn() }).await;
     assert_eq!(told(&outcome.end), "completed stop: ok");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::check::{Fields, Issues, expected, one_of};
 
 /// Name under which the validator keeps the one schema it has.
-const SCHEMA_NAME: &str = "answer.json";
+const SCHEMA_NAME: &str = "schema:answer";
 /// Longest name of a schema.
 const NAME_BYTES_MAX: usize = 64;
 

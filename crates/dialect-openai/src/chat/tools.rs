@@ -75,7 +75,7 @@ fn spec(function: &Fields<'_>, issues: &mut Issues) -> Option<ToolSpec> {
         issues.add(function.at("name"), "Invalid string: must have 1 to 64 characters of a-z A-Z 0-9 _ -");
         return None;
     }
-    Some(ToolSpec { name: name.to_owned(), description: description.to_owned(), parameters })
+    Some(ToolSpec { name: name.to_owned(), description: description.to_owned(), parameters: parameters.into() })
 }
 
 fn choice(fields: &Fields<'_>, key: &str, issues: &mut Issues) -> ToolChoice {

@@ -74,7 +74,7 @@ fn output_config(request: &ChatRequest, plan: &Plan) -> Option<Value> {
 }
 
 fn tool(tool: &ToolSpec) -> Value {
-    json!({ "name": tool.name, "description": tool.description, "input_schema": tool.parameters })
+    json!({ "name": tool.name, "description": tool.description, "input_schema": &*tool.parameters })
 }
 
 fn tool_choice(request: &ChatRequest) -> Value {

@@ -76,7 +76,7 @@ fn thinking(model: &str, level: Thinking) -> Value {
 }
 
 fn tool(tool: &ToolSpec) -> Value {
-    json!({ "name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters })
+    json!({ "name": tool.name, "description": tool.description, "parametersJsonSchema": &*tool.parameters })
 }
 
 fn calling(choice: &ToolChoice) -> Value {

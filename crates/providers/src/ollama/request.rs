@@ -17,7 +17,8 @@ pub(super) fn body(request: &ChatRequest, thinks: bool, context_window: Option<u
     body.insert("stream".into(), true.into());
     if !request.tools.is_empty() && request.tool_choice != ToolChoice::None {
         let tools = request.tools.iter().map(|tool| {
-            let function = json!({ "name": tool.name, "description": tool.description, "parameters": tool.parameters });
+            let function =
+                json!({ "name": tool.name, "description": tool.description, "parameters": &*tool.parameters });
             json!({ "type": "function", "function": function })
         });
         body.insert("tools".into(), tools.collect());

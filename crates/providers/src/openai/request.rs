@@ -66,7 +66,7 @@ fn put_sampling(body: &mut Map<String, Value>, request: &ChatRequest, names_comp
 fn tool(tool: &ToolSpec) -> Value {
     json!({
         "type": "function",
-        "function": { "name": tool.name, "description": tool.description, "parameters": tool.parameters },
+        "function": { "name": tool.name, "description": tool.description, "parameters": &*tool.parameters },
     })
 }
 

@@ -72,7 +72,7 @@ fn tool(tool: &ToolSpec) -> Value {
         "type": "function",
         "name": tool.name,
         "description": tool.description,
-        "parameters": tool.parameters,
+        "parameters": &*tool.parameters,
         // Strict schemas are a subset that tools written for all vendors do not keep to.
         "strict": false,
     })

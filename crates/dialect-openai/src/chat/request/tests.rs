@@ -238,7 +238,7 @@ fn tools_and_their_choice_are_read() {
     let choice = |word: &str| read(json!({ "tools": [tool("a")], "tool_choice": word })).tool_choice;
     assert_eq!(["none", "auto", "required"].map(choice), [ToolChoice::None, ToolChoice::Auto, ToolChoice::Required]);
     let bare = read(json!({ "tools": [{ "type": "function", "function": { "name": "a" } }] }));
-    assert_eq!(bare.tools[0].parameters, json!({ "type": "object", "properties": {} }));
+    assert_eq!(*bare.tools[0].parameters, json!({ "type": "object", "properties": {} }));
     for (fields, start) in [
         (json!({ "tools": [{ "type": "custom" }] }), "tools.0.type: Invalid input: expected \"function\""),
         (json!({ "tools": [{ "type": "function" }] }), "tools.0.function: Invalid input: expected object"),
