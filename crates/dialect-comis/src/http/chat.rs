@@ -76,6 +76,7 @@ async fn answer(comis: &Arc<Comis>, caller: &Caller, request: Request) -> Result
     let message = text(&body, "message").ok_or_else(|| bad("Missing required field: message (string)"))?;
     let agent = comis.agent(text(&body, "agentId")).map_err(bad)?;
     let target = target(text(&body, "sessionKey"), &agent, text(&body, "agentId").is_some())?;
+    known_agent(comis, &target)?;
     let services = comis.services();
     let spoken = interpret(services, caller, &target.session, message).await.map_err(|error| response(&error))?;
     let (text, thinking) = match spoken {
@@ -112,4 +113,9 @@ pub(super) fn target(key: Option<&str>, agent: &AgentId, is_agent_named: bool) -
         return Err(bad(format!("Session key belongs to agent {}", target.session.agent())));
     }
     Ok(target)
+}
+
+/// The same as for an agent that is named outright.
+pub(super) fn known_agent(comis: &Comis, target: &Target) -> Result<(), Response> {
+    comis.agent(Some(target.session.agent().as_str())).map(drop).map_err(bad)
 }

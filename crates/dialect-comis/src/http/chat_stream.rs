@@ -19,7 +19,7 @@ use serde_json::Value;
 use services::runs::NewRun;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::chat::{Answer, bad, target, text};
+use super::chat::{Answer, bad, known_agent, target, text};
 use super::shared::{Routes, json_body, parse_json, with_refusals};
 use crate::errors::{ErrorBody, response};
 use crate::limits::StreamRequest;
@@ -108,6 +108,7 @@ async fn begin(comis: Arc<Comis>, caller: Caller, request: Parts) -> Result<Resp
     let agent_name = named("agentId");
     let agent = comis.agent(agent_name.as_deref()).map_err(bad)?;
     let target = target(named("sessionKey").as_deref(), &agent, agent_name.is_some())?;
+    known_agent(&comis, &target)?;
     if request.method == Method::HEAD {
         return Ok(sse::head());
     }

@@ -27,7 +27,7 @@ pub struct Params {
     pub thinking: Option<Thinking>,
     /// `provider/model`; its provider must be configured.
     #[serde(default)]
-    pub model: Option<ModelRef>,
+    pub model: Option<String>,
     #[serde(default)]
     pub attachments: Vec<Attachment>,
     /// `false` leaves out the `stream.*` events of this run.
@@ -40,6 +40,11 @@ pub struct Params {
     /// Becomes the run's id; a second message with the same id is not accepted again.
     #[serde(default)]
     pub idempotency_key: Option<RunId>,
+}
+
+/// A model of which it is not known yet whether there is one.
+fn model_named(name: &str) -> Result<ModelRef, OpError> {
+    name.parse().map_err(|_| OpError::not_found(Noun::Model, name))
 }
 
 pub(crate) const fn default_true() -> bool {
@@ -76,7 +81,7 @@ impl Operation for AgentRun {
         let new = NewRun {
             id: params.idempotency_key,
             options: RunOptions {
-                model: params.model,
+                model: params.model.as_deref().map(model_named).transpose()?,
                 thinking: params.thinking,
                 quiet: !params.stream,
                 ..RunOptions::default()

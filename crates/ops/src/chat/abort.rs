@@ -30,13 +30,14 @@ impl Operation for ChatAbort {
     type Output = Output;
 
     async fn run(call: &Call, params: Params) -> Result<Reply<Output>, OpError> {
+        let is_named = params.run_id.is_some();
         let Some(run_id) = params.run_id.or_else(|| newest_active(call)) else {
             return Ok(Output { aborted: false, run_id: None }.into());
         };
         let run = call.services.runs.require(&run_id).await?;
         call.allow_session(&run.session_key)?;
         let cancelled = call.services.runs.cancel(&run_id, StopCause::User).await?;
-        Ok(Output { aborted: cancelled.changed, run_id: Some(run_id) }.into())
+        Ok(Output { aborted: cancelled.changed, run_id: (cancelled.changed || is_named).then_some(run_id) }.into())
     }
 }
 

@@ -1,4 +1,4 @@
-use model::{ErrorKind, ModelRef, Noun, OpError, RunId, Scope, SessionKey, Thinking};
+use model::{ErrorKind, Noun, OpError, RunId, Scope, SessionKey, Thinking};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub struct Params {
     pub thinking: Option<Thinking>,
     /// `provider/model`; its provider must be configured.
     #[serde(default)]
-    pub model: Option<ModelRef>,
+    pub model: Option<String>,
     #[serde(default)]
     pub attachments: Vec<Attachment>,
     #[serde(default = "default_true")]

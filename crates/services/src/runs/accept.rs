@@ -101,7 +101,7 @@ impl Runs {
     /// to exactly one terminal state, whatever happens to the caller or to the process.
     ///
     /// Errors: `InvalidParams` (empty or too long), `NotFound` (agent, model), `Denied` (not the
-    /// caller's session), `Busy` (the session's queue is full), `Unavailable` (draining, no database).
+    /// caller's session), `Conflict` (the id belongs to a run of another session), `Busy` (the session's queue is full), `Unavailable` (draining, no database).
     pub async fn accept(self: &Arc<Self>, principal: &Principal, new: NewRun) -> Result<Accepted, OpError> {
         self.check(principal, &new)?;
         let runs = Arc::clone(self);
@@ -143,8 +143,9 @@ impl Runs {
             Some(id) => Some(self.id_locks.lock(id).await),
             None => None,
         };
-        if let Some(live) = self.live.get(&id) {
-            return Ok(Accepted { run: live.run(), duplicate: true, pending: false, start: None });
+        let known = self.live.get(&id).map(|live| live.run());
+        if let Some(run) = known.or_else(|| self.finished.get(&id, self.clock.now())) {
+            return duplicate(run, &new.session);
         }
         let limit = usize::try_from(self.limits().session_queue).unwrap_or(usize::MAX);
         let limit = if new.only_when_free { 0 } else { limit };
@@ -154,7 +155,7 @@ impl Runs {
             if new.id.is_some()
                 && let Some(run) = self.stored(&id).await?
             {
-                return Ok(Accepted { run, duplicate: true, pending: false, start: None });
+                return duplicate(run, &key);
             }
             let words = if new.only_when_free { "is busy" } else { "has too many waiting messages" };
             return Err(OpError::busy(format!("session `{key}` {words}"), 1000));
@@ -183,7 +184,7 @@ impl Runs {
                 let start = StartGuard { runs: Arc::clone(&self), key, id };
                 Ok(Accepted { run: *run, duplicate: false, pending, start: Some(start) })
             }
-            Written::Known(run) => Ok(Accepted { run: *run, duplicate: true, pending: false, start: None }),
+            Written::Known(run) => duplicate(*run, &key),
         }
     }
 
@@ -247,6 +248,15 @@ impl Runs {
             })
             .await
     }
+}
+
+/// A message whose id is taken: the run that has it, when it is the same conversation. Any other is
+/// somebody else's message, and must neither be lost silently nor be answered with that run.
+fn duplicate(run: Run, session: &SessionKey) -> Result<Accepted, OpError> {
+    if run.session_key != *session {
+        return Err(OpError::conflict(format!("`{}` was used before, for a message of another session", run.id)));
+    }
+    Ok(Accepted { run, duplicate: true, pending: false, start: None })
 }
 
 enum Written {

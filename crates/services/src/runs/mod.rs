@@ -8,6 +8,7 @@
 
 mod accept;
 mod ask;
+mod finished;
 mod follow;
 mod held;
 mod id_locks;
@@ -71,6 +72,7 @@ pub struct Runs {
     limits: RwLock<Arc<Limits>>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) live: LiveRuns,
+    pub(crate) finished: finished::Finished,
     pub(crate) id_locks: id_locks::IdLocks,
 }
 
@@ -110,6 +112,7 @@ impl Runs {
             limits: RwLock::new(Arc::new(limits)),
             mailboxes: Mailboxes::default(),
             live: LiveRuns::default(),
+            finished: finished::Finished::default(),
             id_locks: id_locks::IdLocks::default(),
         })
     }
@@ -401,7 +404,8 @@ impl Runs {
     }
 
     async fn stored(&self, id: &RunId) -> Result<Option<Run>, OpError> {
-        let id = id.clone();
-        self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.runs().get(&id)?)).await
+        let wanted = id.clone();
+        let stored = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.runs().get(&wanted)?)).await?;
+        Ok(stored.or_else(|| self.finished.get(id, self.clock.now())))
     }
 }

@@ -324,6 +324,9 @@ impl Runs {
     }
 
     fn forget(&self, id: &model::RunId) {
+        if let Some(live) = self.live.get(id).filter(|live| live.key.kind() == SessionKind::Ephemeral) {
+            self.finished.keep(live.run());
+        }
         self.live.remove(id);
         self.channels.close(id);
     }

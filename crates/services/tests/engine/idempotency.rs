@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Event, RunId, RunState};
+use model::{ErrorKind, Event, RunId, RunState};
 use providers::testkit::{Gate, Scripted};
 use services::Limits;
 use testkit::store::Fault;
@@ -26,10 +26,12 @@ async fn a_repeated_id_is_answered_with_the_first_run_while_it_runs_and_afterwar
     assert_eq!((second.duplicate, second.run.state, second.start.is_none()), (true, RunState::Running, true));
     gate.open();
     gateway.ended(&RunId::trusted("once")).await;
-    // Whatever the message, and whatever the session.
-    let third = gateway.accept(named("once", B, "something else")).await.unwrap();
+    // Whatever the message.
+    let third = gateway.accept(named("once", A, "something else")).await.unwrap();
     assert_eq!((third.duplicate, third.run.state), (true, RunState::Completed));
-    assert_eq!(third.run.session_key.as_str(), A);
+    // A message of another session must not be taken for answered.
+    let other = gateway.accept(named("once", B, "something else")).await;
+    assert_eq!(other.err().map(|error| error.kind), Some(ErrorKind::Conflict));
     assert_eq!(gateway.messages(A).await, [user("hello"), assistant("done")]);
     assert_eq!(gateway.messages(B).await, []);
     assert_eq!(accepted_count(&gateway).await, 1);
