@@ -25,6 +25,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Runs that one connection follows by itself at a time; beyond it the oldest are let go.
 const FOLLOWED_MAX: usize = 64;
+/// Frames that still go out when the gateway stops.
+const LAST_FRAMES_MAX: usize = 1024;
 /// How long a closed connection waits for the other end's close frame.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
@@ -194,7 +196,16 @@ pub async fn serve<P: Protocol>(
             Step::Tick => protocol.tick(&mut out),
             Step::Late => protocol.late(&mut out),
             Step::Credentials => protocol.check_credentials(&mut out),
-            Step::Stopping => protocol.stopping(&mut out),
+            Step::Stopping => {
+                // What was told before the end is told: that the gateway stops, for one.
+                while let Some(delivery) = state.subscription.try_next() {
+                    protocol.delivered(delivery, &mut out);
+                    if out.frames.len() >= LAST_FRAMES_MAX || out.is_closing() {
+                        break;
+                    }
+                }
+                protocol.stopping(&mut out);
+            }
         }
         if write(&mut socket, &mut out).await.is_err() {
             return;

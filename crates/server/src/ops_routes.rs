@@ -59,13 +59,19 @@ pub(crate) fn routes(facts: Facts<'_>) -> Router {
     router.route(
         "/metrics",
         get(move |Extension(accepted): Extension<Accepted>, headers: HeaderMap| async move {
-            if !accepted.remote.ip().is_loopback() && !may_read(&services, &headers) {
+            if !is_local(&accepted, &headers) && !may_read(&services, &headers) {
                 return unauthorized();
             }
             gauges(&services);
             ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], metrics()).into_response()
         }),
     )
+}
+
+/// Somebody on this machine; not a proxy on it that asks for somebody else.
+fn is_local(accepted: &Accepted, headers: &HeaderMap) -> bool {
+    let is_forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    accepted.remote.ip().is_loopback() && !is_forwarded
 }
 
 fn may_read(services: &services::Services, headers: &HeaderMap) -> bool {
