@@ -10,7 +10,7 @@ mod connection;
 mod errors;
 mod events;
 mod flat;
-mod framing;
+pub mod framing;
 mod limits;
 mod payload;
 pub mod settings;
