@@ -72,7 +72,7 @@ pub enum Incoming<'a> {
 pub struct Malformed {
     /// Absent when the frame has no form at all: then the connection's own is used.
     pub form: Option<Form>,
-    /// JSON text of the id to answer with.
+    /// JSON text of the frame's id, a string or a number.
     pub id: Option<Box<str>>,
     pub reasons: String,
 }
@@ -82,7 +82,9 @@ impl Malformed {
     pub fn answer(&self, own: Form) -> Vec<u8> {
         let form = self.form.unwrap_or(own);
         let fallback = if form == Form::Native { r#""invalid""# } else { "null" };
-        let id = self.id.clone().unwrap_or_else(|| Box::from(fallback));
+        // Ids of native frames are strings; a number there is part of what is wrong.
+        let id = self.id.clone().filter(|id| form != Form::Native || id.starts_with('"'));
+        let id = id.unwrap_or_else(|| Box::from(fallback));
         let message = format!("invalid request frame: {}", self.reasons);
         failure(&ReplyTo { form, id: Some(id) }, &WireError::invalid_request(message)).unwrap_or_default()
     }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use services::Services;
 use services::sessions::SessionFilter;
 
+use crate::keys;
+
 /// A snapshot older than this is not answered any more.
 pub const STALE_MS: u64 = 60_000;
 /// A snapshot older than this is refreshed behind the answer.
@@ -175,7 +177,7 @@ async fn sessions(services: &Services, agent: Option<AgentId>, core: &mut Vec<St
     let recent: Vec<Value> = page
         .sessions
         .iter()
-        .map(|session| json!({ "key": session.key, "updatedAt": session.updated_at.as_ms(), "age": now.ms_since(session.updated_at) }))
+        .map(|session| json!({ "key": keys::spell(&session.key), "updatedAt": session.updated_at.as_ms(), "age": now.ms_since(session.updated_at) }))
         .collect();
     core.push(page.total.to_string());
     core.extend(page.sessions.iter().map(|session| format!("{} {}", session.key, session.updated_at.as_ms())));

@@ -80,7 +80,7 @@ impl Link {
     pub fn key(&self, text: &str, agent: &AgentId, field: &str) -> Result<SessionKey, OpError> {
         let key = keys::canonical(text, agent, field)?;
         let mut state = self.lock();
-        if key.as_str() == text {
+        if keys::spell(&key) == text {
             state.spellings.remove(&key);
         } else if state.spellings.insert(key.clone(), Arc::from(text)).is_none() {
             state.spelled.push_back(key.clone());

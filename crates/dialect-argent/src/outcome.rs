@@ -104,10 +104,16 @@ impl Outcome {
 
     /// The payload of the second answer of `agent`, or its refusal.
     pub fn agent_answer(&self, session_id: &str) -> Result<Value, OpError> {
+        self.chat_answer()?;
+        Ok(json!({
+            "runId": self.run_id, "status": "ok", "summary": "completed", "result": self.result(session_id),
+        }))
+    }
+
+    /// What a repeated `chat.send` is answered: a stopped run is an error there too.
+    pub fn chat_answer(&self) -> Result<(), OpError> {
         match &self.end {
-            End::Completed { .. } => Ok(json!({
-                "runId": self.run_id, "status": "ok", "summary": "completed", "result": self.result(session_id),
-            })),
+            End::Completed { .. } => Ok(()),
             End::Aborted { reason: "timeout" } => {
                 Err(self.refusal(ErrorKind::Timeout, "AGENT_TIMEOUT", "the run took too long"))
             }
@@ -116,15 +122,11 @@ impl Outcome {
         }
     }
 
-    /// The cached outcome of `chat.send`; a stopped run is none of its failures.
-    pub fn chat_answer(&self) -> Result<(), OpError> {
-        match &self.end {
-            End::Completed { .. } | End::Aborted { .. } => Ok(()),
-            End::Failed { kind, message } => Err(self.failure(*kind, message)),
-        }
-    }
-
     fn failure(&self, kind: ErrorKind, message: &str) -> OpError {
+        let may_pass = matches!(
+            kind,
+            ErrorKind::ProviderFailed | ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Busy
+        );
         // Other kinds would read as if the call itself were at fault.
         let (kind, word) = match kind {
             ErrorKind::Timeout => (kind, "AGENT_TIMEOUT"),
@@ -140,13 +142,17 @@ impl Outcome {
             | ErrorKind::ProviderFailed
             | ErrorKind::Unavailable => (ErrorKind::ProviderFailed, "AGENT_FAILED"),
         };
-        self.refusal(kind, word, message)
+        self.refused(kind, word, message, may_pass)
     }
 
     fn refusal(&self, kind: ErrorKind, word: &str, summary: &str) -> OpError {
+        self.refused(kind, word, summary, false)
+    }
+
+    fn refused(&self, kind: ErrorKind, word: &str, summary: &str, retryable: bool) -> OpError {
         OpError::new(kind, summary).with_details(json!({
             "code": word,
-            "retryable": false,
+            "retryable": retryable,
             "payload": { "runId": self.run_id, "status": "error", "summary": summary },
         }))
     }

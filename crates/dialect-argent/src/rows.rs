@@ -18,7 +18,8 @@ const PREVIEW_CHARS_MAX: usize = 200;
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRow {
-    pub key: SessionKey,
+    /// Canonical.
+    pub key: String,
     /// `direct`, `group`, `global` or `unknown`.
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +35,9 @@ pub struct SessionRow {
     /// Unix milliseconds.
     pub updated_at: i64,
     pub session_id: String,
+    /// Whether the model has seen this transcript; known right after a reset, when it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_sent: Option<bool>,
     pub aborted_last_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking_level: Option<&'static str>,
@@ -49,7 +53,7 @@ pub struct SessionRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spawned_by: Option<SessionKey>,
+    pub spawned_by: Option<String>,
     pub agent_id: String,
     pub has_active_run: bool,
     pub active_run_ids: Vec<String>,
@@ -85,7 +89,7 @@ pub async fn row(services: &Services, session: &Session, extras: Extras) -> Resu
     let last_message_preview = if extras.last_message { last_message(services, &session.key).await? } else { None };
     let channel = keys::channel(&session.key).map(str::to_owned);
     Ok(SessionRow {
-        key: session.key.clone(),
+        key: keys::spell(&session.key).into_owned(),
         kind: keys::kind(&session.key),
         label: session.settings.label.clone(),
         derived_title,
@@ -94,6 +98,7 @@ pub async fn row(services: &Services, session: &Session, extras: Extras) -> Resu
         channel,
         updated_at: session.updated_at.as_ms(),
         session_id: session.id.to_string(),
+        system_sent: None,
         aborted_last_run: session.aborted_last_run,
         thinking_level: session.settings.thinking.map(model::Thinking::as_str),
         verbose_level: session.settings.verbose.clone(),
@@ -104,7 +109,7 @@ pub async fn row(services: &Services, session: &Session, extras: Extras) -> Resu
         model_provider,
         model,
         context_tokens,
-        spawned_by: session.settings.spawned_by.clone(),
+        spawned_by: session.settings.spawned_by.as_ref().map(|key| keys::spell(key).into_owned()),
         agent_id: session.key.agent().to_string(),
         has_active_run: !active.is_empty(),
         active_run_ids: active,

@@ -91,15 +91,21 @@ impl Surface {
             .route("/app", get(|| async { Redirect::permanent("/app/") }))
             .route("/app/", get(no_page))
             .route("/app/{*path}", get(no_page));
+        router = router.merge(self.routes.clone());
+        // Clients of this dialect upgrade wherever they like; what is served under a path stays there.
+        router = if dialect == DialectName::Argent {
+            let anywhere = Arc::clone(&own.upgrade);
+            router.fallback(move |request: Knock| request.open(anywhere.clone(), None))
+        } else {
+            router.fallback(not_found)
+        };
         let guard = Guard { origins: Arc::clone(&self.allowed_origins), hosts: Arc::clone(&self.allowed_hosts) };
-        router
-            .merge(self.routes.clone())
-            .fallback(not_found)
-            .layer(axum::middleware::from_fn_with_state(guard, guard::check))
-            .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+        router.layer(axum::middleware::from_fn_with_state(guard, guard::check)).layer(CatchPanicLayer::custom(
+            |_: Box<dyn std::any::Any + Send>| {
                 (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "error": "Internal error" })))
                     .into_response()
-            }))
+            },
+        ))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::events::{Audience, Frame};
 use crate::framing::{self, Around, Form, Incoming, ReplyTo, Request};
 use crate::handshake::refusal::Refusal;
 use crate::handshake::{self, Admitted, Before};
+use crate::keys;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::link::{Due, Link};
 use crate::outcome::Outcome;
@@ -229,7 +230,8 @@ impl Open {
     /// Writes a frame with what belongs to this connection.
     fn write(&mut self, frame: &Frame, run: Option<&RunId>, cursor: Option<Cursor>, out: &mut Outbox) {
         let spelling = frame.session.as_ref().and_then(|key| self.link.spelling(key));
-        let session = spelling.as_deref().or(frame.session.as_ref().map(model::SessionKey::as_str));
+        let told = frame.session.as_ref().filter(|_| spelling.is_none()).map(keys::spell);
+        let session = spelling.as_deref().or(told.as_deref());
         let seq = (!frame.is_targeted()).then(|| {
             self.seq += 1;
             self.seq

@@ -67,6 +67,24 @@ fn what_is_no_request_says_why() {
 }
 
 #[test]
+fn a_refused_native_frame_is_answered_with_its_id_only_when_that_is_a_string() {
+    let answered = |text: &str, own: Form| match read(text) {
+        Incoming::Malformed(bad) => serde_json::from_slice::<Value>(&bad.answer(own)).unwrap()["id"].take(),
+        other => panic!("{text} is read as {other:?}"),
+    };
+    for (text, own, id) in [
+        (r#"{"type":"req","id":1,"method":"x"}"#, Form::Native, json!("invalid")),
+        (r#"{"type":"req","id":1,"method":"x"}"#, Form::JsonRpc, json!("invalid")),
+        (r#"{"type":"res","id":"1","method":"x"}"#, Form::Native, json!("1")),
+        (r#"{"type":1,"id":7,"method":"x"}"#, Form::Native, json!("invalid")),
+        (r#"{"type":1,"id":7,"method":"x"}"#, Form::Bare, json!(7)),
+        (r#"{"jsonrpc":"2.0","id":2}"#, Form::Native, json!(2)),
+    ] {
+        assert_eq!(answered(text, own), id, "{text}");
+    }
+}
+
+#[test]
 fn batches_hold_json_rpc_calls_and_no_handshake() {
     let read = |text: &str| {
         let raw = RawValue::from_string(text.to_owned()).unwrap();

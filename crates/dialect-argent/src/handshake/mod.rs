@@ -125,10 +125,15 @@ fn check_page(connect: &Connect, door: &Door, allows_insecure: bool) -> Result<(
 /// What of the asked scopes the credential covers, as a set and in the client's words.
 fn grant(connect: &Connect, role: PrincipalKind, credential: &Credential) -> (ScopeSet, Vec<String>) {
     let held = credential.scopes();
-    let device_max: ScopeSet = scopes::DEVICE_MAX.into_iter().collect();
     let asked: Vec<String> = match (&connect.scopes, role) {
         (_, PrincipalKind::Node | PrincipalKind::Guest) => Vec::new(),
-        (Some(asked), _) => asked.clone(),
+        // By word, before they are read: admin is none of a device's words and brings it nothing.
+        (Some(asked), PrincipalKind::Device) => asked
+            .iter()
+            .filter(|asked| scopes::DEVICE_MAX.map(scopes::word).contains(&asked.as_str()))
+            .cloned()
+            .collect(),
+        (Some(asked), PrincipalKind::Operator) => asked.clone(),
         (None, PrincipalKind::Device) => {
             vec![scopes::word(Scope::Read).to_owned(), scopes::word(Scope::Write).to_owned()]
         }
@@ -138,11 +143,9 @@ fn grant(connect: &Connect, role: PrincipalKind, credential: &Credential) -> (Sc
         },
     };
     let wanted = scopes::expand(asked.iter().map(String::as_str));
-    let wanted = if role == PrincipalKind::Device { wanted.intersection(device_max) } else { wanted };
     let granted = wanted.intersection(held);
-    let is_whole = granted == scopes::expand(asked.iter().map(String::as_str));
     // What was asked for is said back as it was written, unknown words included, when all of it is granted.
-    let words = if is_whole { asked } else { scopes::words(granted) };
+    let words = if granted == wanted { asked } else { scopes::words(granted) };
     (granted, words)
 }
 

@@ -9,7 +9,8 @@ use services::settings::DmScope;
 use super::attachments::{Attachment, compose};
 use super::chat_send::check_steer;
 use super::steer::{BusyMode, steer};
-use super::{agent_named, at_least, join, new_run, run_id, session_named, thinking};
+use super::{KeySpace, agent_named, at_least, check_label, exhausted, join, run_id, session_named, thinking};
+use crate::keys;
 use crate::link::{Link, link, second_reply};
 use crate::outcome::Outcome;
 
@@ -17,7 +18,8 @@ use crate::outcome::Outcome;
 ///
 /// Answered at once with `accepted`. In native frames a second answer with the same id brings the
 /// outcome when the turn is over; elsewhere `agent.wait` does. The idempotency key becomes the
-/// run's id, by which events are matched. A repeat gets the acceptance again and its own outcome.
+/// run's id, by which events are matched; `agent:<key>` when `chat.send` has a run of that name. A
+/// repeat gets the acceptance again and its own outcome; a key of another session is refused.
 #[derive(JsonSchema)]
 pub struct Agent;
 
@@ -130,7 +132,7 @@ pub struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    session_key: Option<SessionKey>,
+    session_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,12 +169,17 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
         );
     }
     configure(&call, link, &session, params.label, params.spawned_by.as_deref()).await?;
-    let mut new = new_run(session, composed.content, id);
+    let mut new = KeySpace::Agent.new_run(session, composed.content);
     new.options.limits.time_ms = timeout.map(|seconds| seconds.saturating_mul(1000));
     new.options.thinking = level;
     new.options.model = model;
     new.options.extra_system = params.extra_system_prompt.filter(|text| !text.trim().is_empty());
-    start(&call, link, new).await
+    for run in KeySpace::Agent.run_ids(&id) {
+        if let Some(reply) = start(&call, link, NewRun { id: Some(run), ..new.clone() }).await? {
+            return Ok(reply);
+        }
+    }
+    Err(exhausted(&id))
 }
 
 fn session(call: &Call, link: &Link, params: &Params) -> Result<SessionKey, OpError> {
@@ -184,11 +191,11 @@ fn session(call: &Call, link: &Link, params: &Params) -> Result<SessionKey, OpEr
             let agent = agent_named(call, None)?;
             let to = to.trim();
             let rest = match (call.services.sessions.rules().dm_scope, params.channel.as_deref()) {
-                (DmScope::Main, _) => String::from(crate::keys::MAIN),
+                (DmScope::Main, _) => String::from(keys::MAIN),
                 (DmScope::PerChannelPeer, Some(channel)) => format!("{channel}:dm:{to}"),
                 (DmScope::PerPeer | DmScope::PerChannelPeer, _) => format!("dm:{to}"),
             };
-            SessionKey::of_agent(&agent, &rest).map_err(|error| OpError::invalid("to", error))
+            keys::canonical(&rest, &agent, "to")
         }
     }
 }
@@ -218,9 +225,7 @@ async fn configure(
     label: Option<String>,
     parent: Option<&str>,
 ) -> Result<(), OpError> {
-    if label.as_ref().is_some_and(|label| label.chars().count() > 64) {
-        return Err(OpError::invalid("label", "must NOT have more than 64 characters"));
-    }
+    check_label(label.as_deref())?;
     let parent = match parent {
         Some(text) => Some(link.key(text, &call.services.agents.default_agent().id, "spawnedBy")?),
         None => None,
@@ -238,13 +243,14 @@ async fn configure(
     Ok(())
 }
 
-async fn start(call: &Call, link: &Link, new: NewRun) -> Result<Reply<Output>, OpError> {
+/// `None` when the id is that of a run which another method accepted.
+async fn start(call: &Call, link: &Link, new: NewRun) -> Result<Option<Reply<Output>>, OpError> {
     let second = second_reply(call);
     if let (Some(reply), Some(id)) = (second, &new.id) {
         link.await_end(id, reply)?;
     }
     let accepted = accept(call, link, new).await;
-    if !matches!(&accepted, Ok(reply) if reply.output.status == "accepted")
+    if !matches!(&accepted, Ok(Some(reply)) if reply.output.status == "accepted")
         && let Some(reply) = second
     {
         link.await_no_more(reply);
@@ -252,21 +258,15 @@ async fn start(call: &Call, link: &Link, new: NewRun) -> Result<Reply<Output>, O
     accepted
 }
 
-async fn accept(call: &Call, link: &Link, new: NewRun) -> Result<Reply<Output>, OpError> {
-    let accepted = call.services.runs.accept(&call.principal, new).await?;
+async fn accept(call: &Call, link: &Link, new: NewRun) -> Result<Option<Reply<Output>>, OpError> {
+    let Some(accepted) = KeySpace::Agent.accept(call, new).await? else { return Ok(None) };
     let run = &accepted.run;
     if let Some(outcome) = Outcome::of_run(run) {
         let told = outcome.agent_answer(run.session_id.as_str())?;
         let result = told.get("result").cloned();
         let summary = Some(String::from("completed"));
-        return Ok(Output {
-            run_id: run.id.to_string(),
-            status: String::from("ok"),
-            summary,
-            result,
-            ..Output::default()
-        }
-        .into());
+        let status = String::from("ok");
+        return Ok(Some(Output { run_id: run.id.to_string(), status, summary, result, ..Output::default() }.into()));
     }
     join(call, link, &run.id, &run.session_key).await?;
     if let Some(reply) = second_reply(call) {
@@ -276,12 +276,12 @@ async fn accept(call: &Call, link: &Link, new: NewRun) -> Result<Reply<Output>, 
         run_id: run.id.to_string(),
         status: String::from("accepted"),
         accepted_at: Some(run.accepted_at.as_ms()),
-        session_key: Some(run.session_key.clone()),
+        session_key: Some(keys::spell(&run.session_key).into_owned()),
         agent_id: Some(run.agent_id.to_string()),
         ..Output::default()
     };
-    Ok(match accepted.start {
+    Ok(Some(match accepted.start {
         Some(start) => Reply::followed_by(output, move || start.start()),
         None => output.into(),
-    })
+    }))
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use services::sessions::MessagePage;
 
 use super::{at_least, between, session_named};
+use crate::keys;
 use crate::link::{Link, link};
 use crate::outcome::{split_model, usage_json, visible};
 use crate::rows::{self, Extras, SessionRow};
@@ -83,7 +84,7 @@ pub async fn read(call: &Call, link: &Link, params: &Params) -> Result<Output, O
     let limit = between("limit", params.limit, 1, 1000)?.unwrap_or(LIMIT);
     let offset = at_least("offset", params.offset, 0)?.unwrap_or(0);
     let max_chars = between("maxChars", params.max_chars, 1, 500_000)?;
-    let session_key = written.map_or_else(|| key.to_string(), str::to_owned);
+    let session_key = written.map_or_else(|| keys::spell(&key).into_owned(), str::to_owned);
     let agent = call.services.agents.get(&key.agent());
     let mut output = Output {
         session_key,

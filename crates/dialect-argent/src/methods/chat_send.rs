@@ -3,17 +3,19 @@ use ops::{Call, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use services::runs::{Accepted, NewRun};
 
 use super::attachments::{Attachment, compose};
 use super::steer::{BusyMode, QueueMode, steer, waits_for_user};
-use super::{at_least, join, new_run, run_id, session_named, thinking};
+use super::{KeySpace, at_least, exhausted, join, run_id, session_named, taken, thinking};
 use crate::events::{Audience, Frame, message};
 use crate::link::{Link, link};
 use crate::outcome::Outcome;
 
 /// Send a message to a session and start a turn, queue it, or steer the one that runs.
 ///
-/// The idempotency key becomes the run's id. `started` is answered when the message is written
+/// The idempotency key becomes the run's id, or `chat:<key>` when `agent` has a run of that name;
+/// a key of another session is refused. `started` is answered when the message is written
 /// down, before the model is asked; the turn follows as `agent` and `chat` events. A repeat is
 /// answered `in_flight`, then with the outcome, and starts nothing. Stop words stop the session;
 /// a message that begins with `/` is a command, answered as a `chat` event on the same run id.
@@ -121,9 +123,12 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
     }
     let cache_key = format!("chat:{id}");
     if let Some(known) = link.argent.outcomes.get(&cache_key, services.clock.now()) {
-        return Ok(serde_json::from_value::<Output>(known).map_err(OpError::internal)?.into());
+        let (of, output): (SessionKey, Output) = serde_json::from_value(known).map_err(OpError::internal)?;
+        return if of == session { Ok(output.into()) } else { Err(taken(id.as_str())) };
     }
-    let remember = |output: &Output| link.argent.outcomes.put(cache_key.clone(), services.clock.now(), json!(output));
+    let remember = |output: &Output| {
+        link.argent.outcomes.put(cache_key.clone(), services.clock.now(), json!((&session, output)));
+    };
     if !composed.has_files
         && text.trim_start().starts_with('/')
         && let Some(output) = command(&call, link, &session, &id, text).await?
@@ -148,10 +153,10 @@ pub async fn run(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
     if params.queue_mode == Some(QueueMode::Interrupt) {
         services.runs.cancel_session(&session, StopCause::User).await?;
     }
-    let mut new = new_run(session, composed.content, id);
+    let mut new = KeySpace::Chat.new_run(session, composed.content);
     new.options.limits.time_ms = time_ms;
     new.options.thinking = level;
-    start(&call, link, new).await
+    start(&call, link, new, &id).await
 }
 
 pub(super) fn check_steer(text: &str, has_files: bool) -> Result<(), OpError> {
@@ -196,12 +201,22 @@ async fn command(
     Ok(Some(Output::of(id, "started")))
 }
 
-async fn start(call: &Call, link: &Link, new: services::runs::NewRun) -> Result<Reply<Output>, OpError> {
+/// Accepts a message under the first id of its key that is free or its own.
+async fn accept(call: &Call, new: NewRun, key: &RunId) -> Result<Accepted, OpError> {
+    for id in KeySpace::Chat.run_ids(key) {
+        if let Some(accepted) = KeySpace::Chat.accept(call, NewRun { id: Some(id), ..new.clone() }).await? {
+            return Ok(accepted);
+        }
+    }
+    Err(exhausted(key))
+}
+
+async fn start(call: &Call, link: &Link, new: NewRun, key: &RunId) -> Result<Reply<Output>, OpError> {
     if matches!(&new.content, Content::Text(text) if text.is_empty()) {
         return Err(OpError::conflict("message or attachment required"));
     }
     let session = new.session.clone();
-    let accepted = call.services.runs.accept(&call.principal, new).await?;
+    let accepted = accept(call, new, key).await?;
     let run = &accepted.run;
     if accepted.duplicate {
         let Some(outcome) = Outcome::of_run(run) else {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{NoParams, session_named};
+use crate::keys;
 use crate::link::link;
 
 /// Follow changes of the list of sessions: from now on `sessions.changed` is sent.
@@ -72,15 +73,15 @@ pub async fn transcript(call: Call, params: Params) -> Result<Reply<Output>, OpE
     link(&call)?.follow_transcript(&key)?;
     // No run of this gateway asks for approval yet, so there is none to replay.
     let approval_replay = params.include_approvals.then(
-        || json!({ "sessionKey": key, "updatedAtMs": call.services.clock.now(), "approvals": [], "truncated": false }),
+        || json!({ "sessionKey": keys::spell(&key), "updatedAtMs": call.services.clock.now(), "approvals": [], "truncated": false }),
     );
-    Ok(Output { subscribed: true, key: key.to_string(), approval_replay }.into())
+    Ok(Output { subscribed: true, key: keys::spell(&key).into_owned(), approval_replay }.into())
 }
 
 pub async fn no_transcript(call: Call, params: Params) -> Result<Reply<Output>, OpError> {
     let key = key(&call, &params)?;
     link(&call)?.unfollow_transcript(&key);
-    Ok(Output { subscribed: false, key: key.to_string(), approval_replay: None }.into())
+    Ok(Output { subscribed: false, key: keys::spell(&key).into_owned(), approval_replay: None }.into())
 }
 
 fn key(call: &Call, params: &Params) -> Result<model::SessionKey, OpError> {

@@ -160,7 +160,7 @@ fn session_status(call: &Call, session: &Session) -> Value {
     flags.push(format!("id:{}", session.id));
     json!({
         "agentId": session.key.agent(),
-        "key": session.key,
+        "key": keys::spell(&session.key),
         "kind": keys::kind(&session.key),
         "sessionId": session.id,
         "updatedAt": session.updated_at,

@@ -20,16 +20,19 @@ pub mod sessions_preview;
 pub mod startup;
 pub mod steer;
 
-use model::{AgentId, Noun, OpError, RunId, SessionKey, Thinking};
+use model::{AgentId, ErrorKind, Noun, OpError, Run, RunId, SessionKey, Thinking};
 use ops::Call;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use services::runs::NewRun;
+use services::runs::{Accepted, NewRun};
 
 use crate::link::{Joined, Link};
 
 /// What stands where only administrators see a path.
 pub const HIDDEN: &str = "[redacted]";
+
+/// Of a session's label.
+const LABEL_CHARS_MAX: usize = 64;
 
 /// A method without parameters.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -90,6 +93,16 @@ pub fn thinking(text: Option<&str>) -> Result<Option<Thinking>, OpError> {
     }
 }
 
+/// A session's label; at most 64 characters.
+pub fn check_label(label: Option<&str>) -> Result<(), OpError> {
+    match label {
+        Some(label) if label.chars().count() > LABEL_CHARS_MAX => {
+            Err(OpError::invalid("label", format!("must NOT have more than {LABEL_CHARS_MAX} characters")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The run's id: the idempotency key, or one of our own.
 pub fn run_id(call: &Call, key: Option<&str>) -> Result<RunId, OpError> {
     match key {
@@ -111,6 +124,74 @@ pub async fn join(call: &Call, link: &Link, run: &RunId, session: &SessionKey) -
     Ok(())
 }
 
-pub fn new_run(session: SessionKey, content: model::Content, id: RunId) -> NewRun {
-    NewRun { id: Some(id), ..NewRun::new(session, content, "argent") }
+/// Idempotency keys of `chat.send` and of `agent` are told apart: each method has a space of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySpace {
+    Chat,
+    Agent,
+}
+
+impl KeySpace {
+    /// Where a run says that it came from; stored with it, so that the spaces outlast a restart.
+    const fn origin(self) -> &'static str {
+        match self {
+            KeySpace::Chat => "argent",
+            KeySpace::Agent => "argent.agent",
+        }
+    }
+
+    /// The ids that the run of a key may have: the key itself, and when another space has taken
+    /// that, the key with its space before it.
+    pub fn run_ids(self, key: &RunId) -> impl Iterator<Item = RunId> {
+        let space = match self {
+            KeySpace::Chat => "chat",
+            KeySpace::Agent => "agent",
+        };
+        std::iter::once(key.clone()).chain(RunId::parse(&format!("{space}:{key}")).ok())
+    }
+
+    /// Whether a run that was accepted before under one of these ids is the one that the key means.
+    /// A key of this space belongs to the session that it was used for first.
+    fn owns(self, run: &Run, session: &SessionKey) -> Result<bool, OpError> {
+        if run.origin != self.origin() {
+            return Ok(false);
+        }
+        if run.session_key == *session { Ok(true) } else { Err(taken(run.id.as_str())) }
+    }
+
+    /// Accepts a message; `None` when its id is that of a run which another method accepted.
+    pub async fn accept(self, call: &Call, new: NewRun) -> Result<Option<Accepted>, OpError> {
+        let (id, session) = (new.id.clone(), new.session.clone());
+        match call.services.runs.accept(&call.principal, new).await {
+            Ok(accepted) if !accepted.duplicate || self.owns(&accepted.run, &session)? => Ok(Some(accepted)),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                let known = match &id {
+                    Some(id) => call.services.runs.get(id).await?,
+                    None => None,
+                };
+                match known {
+                    Some(run) if !self.owns(&run, &session)? => Ok(None),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn new_run(self, session: SessionKey, content: model::Content) -> NewRun {
+        NewRun::new(session, content, self.origin())
+    }
+}
+
+/// The key belongs to a call about another session, which is not named: it may be none of the
+/// caller's business.
+pub fn taken(key: &str) -> OpError {
+    let key: String = key.chars().take(64).collect();
+    OpError::conflict(format!("idempotencyKey \"{key}\" was used for another session"))
+}
+
+/// The key and the id of its space both belong to others.
+pub fn exhausted(key: &RunId) -> OpError {
+    OpError::conflict(format!("idempotencyKey \"{key}\" names a run of another method"))
 }

@@ -5,12 +5,13 @@ use ops::{Call, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use services::sessions::CompactOptions;
+use services::sessions::{CompactOptions, MessagePage};
 
 use super::commands::reason;
 use super::{at_least, session_named};
 use crate::link::link;
 use crate::rows::{self, Extras, SessionRow};
+use crate::{archive, keys};
 
 /// Give a session a new, empty transcript; its settings stay. What runs in it is stopped first.
 /// A session that does not exist is made.
@@ -63,7 +64,7 @@ pub async fn reset(call: Call, params: ResetParams) -> Result<Reply<ResetOutput>
     if let Some(expected) = params.expected_session_id {
         let stored = call.services.sessions.get(&key).await?;
         if stored.is_none_or(|session| session.id.as_str() != expected) {
-            let message = format!("session {key} changed; reload and retry");
+            let message = format!("session {} changed; reload and retry", keys::spell(&key));
             return Err(OpError::conflict(message).with_details(json!({ "reason": "session-changed" })));
         }
     }
@@ -72,9 +73,10 @@ pub async fn reset(call: Call, params: ResetParams) -> Result<Reply<ResetOutput>
         ResetReason::Reset => "reset",
     };
     let session = call.services.runs.reset_session(&key, reason).await?;
-    let entry = rows::row(&call.services, &session, Extras::default()).await?;
+    let row = rows::row(&call.services, &session, Extras::default()).await?;
+    let entry = SessionRow { system_sent: Some(false), ..row };
     let resolved = Resolved { model_provider: entry.model_provider.clone(), model: entry.model.clone() };
-    Ok(ResetOutput { ok: true, key: key.to_string(), entry, resolved }.into())
+    Ok(ResetOutput { ok: true, key: keys::spell(&key).into_owned(), entry, resolved }.into())
 }
 
 /// Shorten a session: older messages become a summary, or with `maxLines` are removed.
@@ -113,6 +115,9 @@ pub struct CompactOutput {
     /// Messages that are left, when some were to be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<u64>,
+    /// The file that holds the transcript as it was, when messages were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,14 +127,18 @@ pub struct CompactOutput {
 pub async fn compact(call: Call, params: CompactParams) -> Result<Reply<CompactOutput>, OpError> {
     let key = key(&call, params.key.as_deref(), params.session_key.as_deref())?;
     let max_lines = at_least("maxLines", params.max_lines, 1)?;
-    let output = CompactOutput { ok: true, key: key.to_string(), ..CompactOutput::default() };
+    let output = CompactOutput { ok: true, key: keys::spell(&key).into_owned(), ..CompactOutput::default() };
     let Some(before) = call.services.sessions.get(&key).await? else {
         return Ok(CompactOutput { reason: Some("no sessionId"), ..output }.into());
     };
     if let Some(keep) = max_lines {
-        let removed = call.services.runs.truncate_now(&key, keep).await?.unwrap_or(0);
+        let (removed, archived) = match before.message_count > keep {
+            true => truncate(&call, &key, keep).await?,
+            // Nothing to remove, but refused all the same while a run is active.
+            false => (call.services.runs.truncate_now(&key, keep).await?.unwrap_or(0), None),
+        };
         let kept = Some(before.message_count.saturating_sub(removed));
-        return Ok(CompactOutput { compacted: removed > 0, kept, ..output }.into());
+        return Ok(CompactOutput { compacted: removed > 0, kept, archived, ..output }.into());
     }
     let instructions = params.instructions.filter(|text| !text.trim().is_empty());
     let options = CompactOptions { instructions, ..CompactOptions::default() };
@@ -142,6 +151,30 @@ pub async fn compact(call: Call, params: CompactParams) -> Result<Reply<CompactO
         ..output
     }
     .into())
+}
+
+/// Copies the transcript to a file, then shortens it; gives the messages removed and the file.
+async fn truncate(call: &Call, key: &model::SessionKey, keep: u64) -> Result<(u64, Option<String>), OpError> {
+    let services = &call.services;
+    let Some(history) = services.sessions.history(key, MessagePage::default()).await? else { return Ok((0, None)) };
+    let token = services.ids.uuid().to_string();
+    let written = archive::write(&services.info.home, &history, services.clock.now(), &token).await;
+    let path = written.map_err(|error| {
+        tracing::error!(%error, "a transcript could not be copied before it is shortened");
+        OpError::unavailable("the transcript could not be copied, so it was not shortened")
+    })?;
+    let removed = services.runs.truncate_now(key, keep).await;
+    let removed = removed.map(Option::unwrap_or_default);
+    // A turn that came in between may have made it more than was copied: then the copy is not whole.
+    let copied = u64::try_from(history.messages.len()).unwrap_or(u64::MAX);
+    match removed {
+        Ok(removed) if (1..=copied).contains(&removed) => Ok((removed, Some(path.display().to_string()))),
+        Ok(0) | Err(_) => {
+            archive::discard(&path).await;
+            removed.map(|removed| (removed, None))
+        }
+        Ok(removed) => Ok((removed, None)),
+    }
 }
 
 fn key(call: &Call, key: Option<&str>, session_key: Option<&str>) -> Result<model::SessionKey, OpError> {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::sessions::SessionFilter;
 
-use super::{agent_named, at_least, session_named};
+use super::{agent_named, at_least, check_label, session_named};
 use crate::keys;
 use crate::link::link;
 use crate::rows::{self, Extras, SessionRow};
@@ -64,7 +64,7 @@ pub struct ListParams {
     include_derived_titles: bool,
     #[serde(default)]
     include_last_message: bool,
-    /// Exactly this label.
+    /// Exactly this label, of at most 64 characters.
     #[serde(default)]
     label: Option<String>,
     /// Made by exactly this session.
@@ -107,6 +107,7 @@ pub async fn list(call: Call, params: ListParams) -> Result<Reply<ListOutput>, O
     let link = link(&call)?;
     let limit = at_least("limit", params.limit, 1)?;
     let offset = at_least("offset", params.offset, 0)?.unwrap_or(0);
+    check_label(params.label.as_deref())?;
     let active_minutes = at_least("activeMinutes", params.active_minutes, 1)?;
     let default_agent = call.services.agents.default_agent().id.clone();
     let now = call.services.clock.now();
@@ -182,7 +183,7 @@ fn matches(session: &Session, params: &ListParams) -> bool {
 fn is_found(session: &Session, text: &str) -> bool {
     let text = text.trim().to_lowercase();
     let label = session.settings.label.as_deref().unwrap_or_default();
-    [session.key.as_str(), label, session.id.as_str()].iter().any(|field| field.to_lowercase().contains(&text))
+    [&*keys::spell(&session.key), label, session.id.as_str()].iter().any(|field| field.to_lowercase().contains(&text))
 }
 
 /// Tell of one session; `null` when there is none.
@@ -275,7 +276,7 @@ pub async fn resolve(call: Call, params: ResolveParams) -> Result<Reply<ResolveO
         _ => search(&call, &params).await?,
     };
     match found.as_slice() {
-        [session] => Ok(ResolveOutput { ok: true, key: Some(session.key.to_string()) }.into()),
+        [session] => Ok(ResolveOutput { ok: true, key: Some(keys::spell(&session.key).into_owned()) }.into()),
         [] if params.allow_missing => Ok(ResolveOutput { ok: false, key: None }.into()),
         [] => {
             let wanted = given.iter().flatten().next().copied().unwrap_or_default();
@@ -285,7 +286,7 @@ pub async fn resolve(call: Call, params: ResolveParams) -> Result<Reply<ResolveO
             Err(error)
         }
         several => {
-            let keys: Vec<&str> = several.iter().map(|session| session.key.as_str()).collect();
+            let keys: Vec<_> = several.iter().map(|session| keys::spell(&session.key)).collect();
             Err(OpError::conflict(format!("Multiple sessions found: {}", keys.join(", "))))
         }
     }

@@ -198,8 +198,17 @@ async fn the_role_device_needs_a_device_and_is_bounded() {
     params["role"] = json!("device");
     let error = bare.call("connect", params).await.unwrap_err();
     assert_eq!(error["details"]["code"], "DEVICE_IDENTITY_REQUIRED");
-    let greedy = Device { role: "device", scopes: vec!["operator.admin"], ..Device::new(1) };
-    let (_, hello) = knock(&gateway, &greedy, gateway.admin(), &[]).await;
-    assert_eq!(hello.unwrap()["auth"]["scopes"], json!(["operator.write", "operator.approvals"]));
+    // Of what it asks for, read, write and approvals; admin is not cut down to them.
+    let table: [(&[&'static str], Value); 4] = [
+        (&["operator.admin", "operator.read"], json!(["operator.read"])),
+        (&["operator.admin"], json!([])),
+        (&["operator.approvals", "operator.pairing"], json!(["operator.approvals"])),
+        (&["operator.write", "tea"], json!(["operator.write"])),
+    ];
+    for (seed, (asked, granted)) in (1..).zip(table) {
+        let greedy = Device { role: "device", scopes: asked.to_vec(), ..Device::new(seed) };
+        let (_, hello) = knock(&gateway, &greedy, gateway.admin(), &[]).await;
+        assert_eq!(hello.unwrap()["auth"]["scopes"], granted, "{asked:?}");
+    }
     gateway.stop().await;
 }

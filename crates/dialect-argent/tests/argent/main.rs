@@ -5,5 +5,6 @@ mod devices;
 mod events;
 mod rig;
 mod runs;
+mod sessions;
 mod table;
 mod transcripts;

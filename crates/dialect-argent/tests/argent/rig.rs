@@ -166,16 +166,21 @@ impl Client {
 
     /// The next answer to a call; what comes before it is kept.
     pub async fn answer(&mut self, id: &str) -> Result<Value, Value> {
+        let mut answer = self.frame(id).await;
+        if answer["ok"] == true { Ok(answer["payload"].take()) } else { Err(answer["error"].take()) }
+    }
+
+    /// The same as it came.
+    pub async fn frame(&mut self, id: &str) -> Value {
         let kept = self.events.iter().position(|frame| frame["id"] == id).map(|index| self.events.remove(index));
-        let mut answer = match kept {
+        match kept {
             Some(answer) => answer,
             None => {
                 let (answer, before) = self.ws.until(|frame| frame["id"] == id).await;
                 self.events.extend(before);
                 answer
             }
-        };
-        if answer["ok"] == true { Ok(answer["payload"].take()) } else { Err(answer["error"].take()) }
+        }
     }
 
     /// The next event with this name; others are kept.

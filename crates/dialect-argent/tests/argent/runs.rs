@@ -134,6 +134,14 @@ async fn a_message_to_a_busy_session_waits_and_can_be_withdrawn() {
     assert_eq!(aborted["runIds"], json!(["r-2"]));
     let (chat, _) = client.chat_end("r-2").await;
     assert_eq!((&chat["state"], &chat["message"]), (&json!("aborted"), &Value::Null));
+    // A repeat of what was stopped fails as waiting for it does.
+    let id = client.send("chat.send", json!({ "sessionKey": "main", "message": "x", "idempotencyKey": "r-2" })).await;
+    let repeat = client.frame(&id).await;
+    assert_eq!(repeat["payload"], json!({ "runId": "r-2", "status": "error", "summary": "aborted" }));
+    assert_eq!(
+        (&repeat["error"]["message"], &repeat["error"]["details"]["code"], &repeat["error"]["retryable"]),
+        (&json!("aborted"), &json!("AGENT_ABORTED"), &Value::Null)
+    );
     gate.open();
     assert_eq!(client.chat_end("r-1").await.0["state"], "final");
     gateway.stop().await;
@@ -191,13 +199,75 @@ async fn a_failed_turn_is_told_everywhere() {
     let id = client.send("agent", json!({ "message": "x", "idempotencyKey": "r-1" })).await;
     client.answer(&id).await.unwrap();
     let outcome = client.answer(&id).await.unwrap_err();
-    assert_eq!(outcome["code"], "UNAVAILABLE");
+    assert_eq!(
+        (&outcome["code"], &outcome["details"]["code"], &outcome["retryable"]),
+        (&json!("UNAVAILABLE"), &json!("AGENT_FAILED"), &json!(true))
+    );
     let (chat, _) = client.chat_end("r-1").await;
     assert_eq!(chat["state"], "error");
     let waited = client.call("agent.wait", json!({ "runId": "r-1" })).await.unwrap();
     assert_eq!((&waited["status"], &waited["error"]), (&json!("error"), &chat["errorMessage"]));
-    let repeat = client.call("chat.send", json!({ "message": "x", "idempotencyKey": "r-1" })).await.unwrap_err();
-    assert_eq!(repeat["message"], chat["errorMessage"]);
+    let repeat = client.call("agent", json!({ "message": "x", "idempotencyKey": "r-1" })).await.unwrap_err();
+    assert_eq!((&repeat["message"], &repeat["retryable"]), (&chat["errorMessage"], &json!(true)));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_told_apart_by_method_and_belongs_to_one_session() {
+    let mut gateway = gateway().await;
+    gateway.provider.push(Scripted::text("chat"));
+    gateway.provider.push(Scripted::text("agent"));
+    let mut client = Client::operator(&gateway).await;
+    let k = |session: &str| json!({ "message": "x", "sessionKey": session, "idempotencyKey": "k" });
+    let sent = client.call("chat.send", k("main")).await.unwrap();
+    assert_eq!(sent, json!({ "runId": "k", "status": "started" }));
+    client.chat_end("k").await;
+
+    // The other method has a run of its own, and its second answer.
+    let id = client.send("agent", k("main")).await;
+    assert_eq!(client.answer(&id).await.unwrap()["runId"], "agent:k");
+    let outcome = client.answer(&id).await.unwrap();
+    assert_eq!((&outcome["runId"], &outcome["result"]["payloads"][0]["text"]), (&json!("agent:k"), &json!("agent")));
+
+    // In another session as well.
+    let other = |session: &str| json!({ "message": "x", "sessionKey": session, "idempotencyKey": "j" });
+    client.call("chat.send", other("main")).await.unwrap();
+    client.chat_end("j").await;
+    let accepted = client.call("agent", other("attic")).await.unwrap();
+    assert_eq!((&accepted["runId"], &accepted["sessionKey"]), (&json!("agent:j"), &json!("agent:main:attic")));
+    client.chat_end("agent:j").await;
+    gateway.idle().await;
+
+    // What was used stays so, whoever asks, over a restart too.
+    for _ in 0..2 {
+        assert_eq!(client.call("chat.send", k("main")).await.unwrap(), json!({ "runId": "k", "status": "ok" }));
+        assert_eq!(client.call("agent", k("main")).await.unwrap()["result"]["payloads"][0]["text"], "agent");
+        for method in ["chat.send", "agent"] {
+            let error = client.call(method, k("desk")).await.unwrap_err();
+            let used = if method == "agent" { "agent:k" } else { "k" };
+            assert_eq!(
+                (&error["code"], &error["message"]),
+                (&json!("INVALID_REQUEST"), &json!(format!("idempotencyKey \"{used}\" was used for another session")))
+            );
+        }
+        gateway.restart().await;
+        client = Client::operator(&gateway).await;
+    }
+    assert_eq!(gateway.messages("agent:main:desk").await, Vec::new());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_without_a_run_is_remembered_for_its_session_only() {
+    let gateway = gateway().await;
+    let mut client = Client::operator(&gateway).await;
+    let steer =
+        |session: &str| json!({ "message": "x", "sessionKey": session, "busyMode": "steer", "idempotencyKey": "k" });
+    for _ in 0..2 {
+        assert_eq!(client.call("chat.send", steer("main")).await.unwrap()["status"], "not_active");
+    }
+    let error = client.call("chat.send", steer("desk")).await.unwrap_err();
+    assert_eq!(error["message"], "idempotencyKey \"k\" was used for another session");
     gateway.stop().await;
 }
 
