@@ -10,7 +10,7 @@ mod connection;
 mod door;
 mod errors;
 mod events;
-mod framing;
+pub mod framing;
 mod handshake;
 mod health;
 mod keys;

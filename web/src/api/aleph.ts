@@ -92,9 +92,6 @@ export type MessageView = {
   tool_calls?: ToolCallView[];
 };
 
-/** A model of a configured provider. The part after the first `/` may hold further slashes. */
-export type ModelRef = string;
-
 /** A model of a configured provider. */
 export type ModelView = {
   /** Of `chat`, `vision`, `tools`, `thinking`, `streaming`, `embeddings`. */
@@ -460,7 +457,7 @@ export type Params4 = {
   /** 1 to 262 144 characters. */
   message: string;
   /** `provider/model`; its provider must be configured. */
-  model?: ModelRef | null;
+  model?: string | null;
   peer_id?: string | null;
   /** `agent:<agent>:<rest>`; without it `channel` and `peer_id` decide, else `agent:main:main`. */
   session_key?: string | null;
@@ -498,7 +495,7 @@ export type Params9 = {
   /** 1 to 262 144 characters. */
   message: string;
   /** `provider/model`; its provider must be configured. */
-  model?: ModelRef | null;
+  model?: string | null;
   session_key?: string | null;
   stream?: boolean;
   thinking?: Thinking | null;
@@ -616,7 +613,7 @@ export type AgentRunParams = {
   /** 1 to 262 144 characters. */
   message: string;
   /** `provider/model`; its provider must be configured. */
-  model?: ModelRef | null;
+  model?: string | null;
   peer_id?: string | null;
   /** `agent:<agent>:<rest>`; without it `channel` and `peer_id` decide, else `agent:main:main`. */
   session_key?: string | null;
@@ -679,7 +676,7 @@ export type ChatSendParams = {
   /** 1 to 262 144 characters. */
   message: string;
   /** `provider/model`; its provider must be configured. */
-  model?: ModelRef | null;
+  model?: string | null;
   session_key?: string | null;
   stream?: boolean;
   thinking?: Thinking | null;
