@@ -48,7 +48,7 @@ fn weather_tools() -> Vec<ToolSpec> {
         "web_fetch",
         "memory_search",
     ]
-    .map(|name| ToolSpec { name: name.into(), description: format!("does {name}"), parameters: city.clone() })
+    .map(|name| ToolSpec { name: name.into(), description: format!("does {name}"), parameters: city.clone().into() })
     .to_vec()
 }
 

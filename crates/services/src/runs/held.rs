@@ -1,11 +1,15 @@
-//! A session that is held still while somebody changes it.
+//! Changing a session: it is held still meanwhile, and no run of it starts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::SessionKey;
+use model::{Noun, OpError, RunState, SessionKey, StopCause};
 
 use super::Runs;
+use crate::sessions::{CompactOptions, Compaction};
+
+/// How long a caller that changes a session waits for its active run.
+const QUIET_WAIT: Duration = Duration::from_secs(30);
 
 /// No run of the session starts until this is dropped; then the next one does, also when whoever
 /// held it went away in the middle.
@@ -42,5 +46,97 @@ impl Runs {
         let _wish = Wish { runs: self, key };
         let is_held = self.mailboxes.hold(key, limit).await;
         is_held.then(|| Held { runs: Arc::clone(self), key: key.clone() })
+    }
+
+    /// Compacts a session once its active run is over; waits for that at most 30 s.
+    pub async fn compact(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+        let _held = self.hold(key, QUIET_WAIT).await.ok_or_else(|| {
+            let message = format!("a run of session `{key}` is still active after {} s", QUIET_WAIT.as_secs());
+            OpError::new(model::ErrorKind::Timeout, message)
+        })?;
+        self.compact_held(key, options).await
+    }
+
+    /// Like [`Runs::compact`], but refuses at once when a run is active.
+    pub async fn compact_now(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        options: CompactOptions,
+    ) -> Result<Compaction, OpError> {
+        let _held = self.hold_now(key).await?;
+        self.compact_held(key, options).await
+    }
+
+    async fn compact_held(&self, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
+        let result = self.sessions.compact(key, options).await?;
+        result.ok_or_else(|| OpError::not_found(Noun::Session, key))
+    }
+
+    /// Keeps the newest `keep` messages of a session without an active run.
+    pub async fn truncate_now(self: &Arc<Self>, key: &SessionKey, keep: u64) -> Result<Option<u64>, OpError> {
+        let _held = self.hold_now(key).await?;
+        let result = self.sessions.truncate(key, keep).await;
+        Ok(result?.map(|(_, removed)| removed))
+    }
+
+    async fn hold_now(self: &Arc<Self>, key: &SessionKey) -> Result<Held, OpError> {
+        let held = self.hold(key, Duration::ZERO).await;
+        held.ok_or_else(|| OpError::busy(format!("session `{key}` has an active run"), 1000))
+    }
+
+    /// Stops what runs in a session, waits for it, and removes the session with its messages.
+    pub async fn delete_session(self: &Arc<Self>, key: &SessionKey) -> Result<u64, OpError> {
+        self.sessions.get(key).await?.ok_or_else(|| OpError::not_found(Noun::Session, key))?;
+        let held = self.quiet(key, StopCause::SessionDeleted).await?;
+        let (runs, key) = (Arc::clone(self), key.clone());
+        self.carry_out(held, async move {
+            let (removed, late) = runs.sessions.remove(&key).await?;
+            for id in late {
+                runs.mailboxes.withdraw(&key, &id);
+                if let Some(live) = runs.live.get(&id) {
+                    live.stop(StopCause::SessionDeleted);
+                    live.update(|run| (run.state, run.ended_at) = (RunState::Cancelled, Some(runs.clock.now())));
+                }
+                runs.live.remove(&id);
+                runs.channels.close(&id);
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Stops what runs in a session, waits for it, and gives the session a new transcript.
+    pub async fn reset_session(self: &Arc<Self>, key: &SessionKey, reason: &str) -> Result<model::Session, OpError> {
+        let held = self.quiet(key, StopCause::SessionReset).await?;
+        let (runs, key, reason) = (Arc::clone(self), key.clone(), reason.to_owned());
+        self.carry_out(held, async move {
+            let (session, waiting) = runs.sessions.reset(&key, &reason).await?;
+            for live in waiting.iter().filter_map(|id| runs.live.get(id)) {
+                live.update(|run| run.session_id = session.id.clone());
+            }
+            Ok(session)
+        })
+        .await
+    }
+
+    /// Changes a held session on a task of its own: a caller that goes away in the middle must not
+    /// leave the database and the memory apart.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        held: Held,
+        change: impl Future<Output = Result<T, OpError>> + Send + 'static,
+    ) -> Result<T, OpError> {
+        let changing = self.lifecycle.spawn_with(async move {
+            let changed = change.await;
+            drop(held);
+            changed
+        });
+        changing.await.unwrap_or_else(|_| Err(OpError::unavailable("the gateway is stopping")))
+    }
+
+    async fn quiet(self: &Arc<Self>, key: &SessionKey, cause: StopCause) -> Result<Held, OpError> {
+        self.cancel_session(key, cause).await?;
+        let held = self.hold(key, QUIET_WAIT).await;
+        held.ok_or_else(|| OpError::busy(format!("the active run of session `{key}` did not end in time"), 1000))
     }
 }
