@@ -41,7 +41,7 @@ pub async fn list(common: &Common, args: &TargetArgs, provider: Option<String>, 
         );
         return Ok(());
     }
-    output::table(&["", "MODEL", "CONTEXT", "CAPABILITIES"], models.iter().map(row))?;
+    output::table(&["MODEL", "", "CONTEXT", "CAPABILITIES"], models.iter().map(row))?;
     for (notice, ids) in notices(&models) {
         output::note(format_args!("{}: {notice}", ids.join(", ")));
     }
@@ -64,7 +64,7 @@ fn row(model: &Value) -> Vec<String> {
     let context = model["context_window"].as_u64().map_or_else(|| String::from("-"), |tokens| tokens.to_string());
     let can: Vec<&str> = model["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let text = |key: &str| model[key].as_str().unwrap_or_default().to_owned();
-    vec![mark.to_owned(), text("id"), context, can.join(", ")]
+    vec![text("id"), mark.to_owned(), context, can.join(", ")]
 }
 
 async fn offline(common: &Common, provider: Option<&str>) -> Result<Output, Failure> {
