@@ -12,45 +12,43 @@ const LIMIT: usize = 256;
 fuzz_target!(|input: &[u8]| {
     let Some((&step, bytes)) = input.split_first() else { return };
     let step = usize::from(step).max(1);
-    assert_eq!(sse(bytes.chunks(step)), sse(std::iter::once(bytes)));
-    assert_eq!(lines(bytes.chunks(step)), lines(std::iter::once(bytes)));
+    let sse = |step| {
+        parsed(bytes.chunks(step), SseParser::with_limit(LIMIT), |parser, piece, events| {
+            let keep = |event: &[u8]| {
+                events.push(event.to_vec());
+                Ok(())
+            };
+            match piece {
+                Some(piece) => parser.feed(piece, keep).is_ok(),
+                None => parser.finish(keep).is_ok(),
+            }
+        })
+    };
+    assert_eq!(sse(step), sse(bytes.len().max(1)));
+    let lines = |step| {
+        parsed(bytes.chunks(step), LineParser::with_limit(LIMIT), |parser, piece, events| {
+            let keep = |event: &[u8]| {
+                events.push(event.to_vec());
+                Ok(())
+            };
+            match piece {
+                Some(piece) => parser.feed(piece, keep).is_ok(),
+                None => parser.finish(keep).is_ok(),
+            }
+        })
+    };
+    assert_eq!(lines(step), lines(bytes.len().max(1)));
 });
 
-/// The events, and whether the parser gave up.
-type Parsed = (Vec<Vec<u8>>, bool);
+type Events = Vec<Vec<u8>>;
 
-fn sse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Parsed {
-    let (mut parser, mut events) = (SseParser::with_limit(LIMIT), Vec::new());
-    for piece in pieces {
-        let fed = parser.feed(piece, |event: &[u8]| {
-            events.push(event.to_vec());
-            Ok(())
-        });
-        if fed.is_err() {
-            return (events, true);
-        }
-    }
-    let ended = parser.finish(|event: &[u8]| {
-        events.push(event.to_vec());
-        Ok(())
-    });
-    (events, ended.is_err())
-}
-
-fn lines<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Parsed {
-    let (mut parser, mut events) = (LineParser::with_limit(LIMIT), Vec::new());
-    for piece in pieces {
-        let fed = parser.feed(piece, |event: &[u8]| {
-            events.push(event.to_vec());
-            Ok(())
-        });
-        if fed.is_err() {
-            return (events, true);
-        }
-    }
-    let ended = parser.finish(|event: &[u8]| {
-        events.push(event.to_vec());
-        Ok(())
-    });
-    (events, ended.is_err())
+/// The events, and whether the parser took everything. `take` feeds a piece, or ends the stream.
+fn parsed<'a, P>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    mut parser: P,
+    take: impl Fn(&mut P, Option<&[u8]>, &mut Events) -> bool,
+) -> (Events, bool) {
+    let mut events = Events::new();
+    let is_whole = pieces.map(Some).chain([None]).all(|piece| take(&mut parser, piece, &mut events));
+    (events, is_whole)
 }

@@ -88,7 +88,7 @@ fn encode<T: Topic>(timestamp: Timestamp, cursor: Option<Cursor>, data: &T) -> B
 /// The same frame, named as a part of its event. The cursor is the last field.
 fn part(json: &[u8], cursor: Cursor) -> Bytes {
     let field = |name: &str| format!("\"{name}\":{}}}}}", cursor.0);
-    let head = json.strip_suffix(field("cursor").as_bytes()).unwrap_or(json);
+    let head = json.strip_suffix(field("cursor").as_bytes()).expect("a durable frame ends with its cursor");
     Bytes::from([head, field("part_of").as_bytes()].concat())
 }
 
