@@ -1,6 +1,7 @@
 //! One answer of a model, put together from its chunks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{Content, EndReason, ModelRef, NewMessage, Reasoning, ToolCall, Usage};
 use providers::{Chunk, FinishReason, ProviderErrorKind};
@@ -121,7 +122,7 @@ impl Draft {
             tool_calls: calls.into_values().collect(),
             reasoning: Some(self.reasoning).filter(|reasoning| *reasoning != Reasoning::default()),
             usage: self.usage,
-            model: Some(model.to_string()),
+            model: Some(model.to_string().into()),
             ..NewMessage::assistant(self.text)
         };
         let reason = match finish {
@@ -134,11 +135,11 @@ impl Draft {
 
     /// The text of an answer that was cut off; `None` when there is none.
     pub(crate) fn into_partial(self, model: Option<&ModelRef>) -> Option<NewMessage> {
-        partial(self.text.into(), model.map(ToString::to_string), self.usage)
+        partial(self.text.into(), model.map(|model| model.to_string().into()), self.usage)
     }
 }
 
-fn partial(content: Content, model: Option<String>, usage: Option<Usage>) -> Option<NewMessage> {
+fn partial(content: Content, model: Option<Arc<str>>, usage: Option<Usage>) -> Option<NewMessage> {
     if content.is_empty() {
         return None;
     }

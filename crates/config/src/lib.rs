@@ -54,4 +54,4 @@ pub use root::{Root, Validate, Violation};
 pub use schema::schema;
 pub use text::FILE_BYTES_MAX;
 pub use validate::Validation;
-pub use watch::{DEBOUNCE, WatchError, watch};
+pub use watch::{DEBOUNCE, watch};

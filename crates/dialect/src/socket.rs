@@ -25,6 +25,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Runs that one connection follows by itself at a time; beyond it the oldest are let go.
 const FOLLOWED_MAX: usize = 64;
+/// Events that go out with one write.
+const BATCH_MAX: usize = 64;
 /// Frames that still go out when the gateway stops.
 const LAST_FRAMES_MAX: usize = 1024;
 /// How long a closed connection waits for the other end's close frame.
@@ -161,7 +163,7 @@ pub async fn serve<P: Protocol>(
             Some(done) = state.calls.next(), if !state.calls.is_empty() => Step::Completed(done),
             frame = socket.recv(), if state.calls.len() < protocol.calls_max() => Step::Frame(frame),
             delivery = state.subscription.next(), if !protocol.holds_events() => Step::Delivery(delivery),
-            item = state.followers.next() => Step::Followed(item),
+            () = state.followers.ready() => Step::Followed,
             _ = tick(&mut state.ping) => Step::Ping,
             _ = tick(&mut state.ticks) => Step::Tick,
             () = until(protocol.deadline()) => Step::Late,
@@ -179,13 +181,13 @@ pub async fn serve<P: Protocol>(
                 // Whatever is there already goes out with the same write.
                 while let Some(delivery) = state.subscription.try_next() {
                     protocol.delivered(delivery, &mut out);
-                    if out.frames.len() >= 64 || out.is_closing() {
+                    if out.frames.len() >= BATCH_MAX || out.is_closing() {
                         break;
                     }
                 }
             }
             Step::Delivery(None) => out.close(1011, "the event log cannot be read"),
-            Step::Followed(item) => protocol.followed(item, &mut out),
+            Step::Followed => state.followers.take(|item| protocol.followed(item, &mut out)),
             Step::Ping => {
                 if state.last_heard.elapsed() > state.silence_max {
                     out.close(1001, "no answer to pings");
@@ -221,7 +223,7 @@ enum Step<D> {
     Frame(Option<Result<Message, axum::Error>>),
     Completed(D),
     Delivery(Option<Delivery>),
-    Followed(FollowItem),
+    Followed,
     Ping,
     Tick,
     Late,
@@ -271,7 +273,7 @@ impl<D> State<D> {
         for follower in protocol.take_followers() {
             // The bound on calls in flight bounds this list in practice; a client that starts more
             // runs than it lets finish follows the newest ones.
-            if self.followers.0.len() < FOLLOWED_MAX {
+            if self.followers.waiting.len() < FOLLOWED_MAX {
                 self.followers.add(follower);
             }
         }
@@ -303,26 +305,40 @@ impl Following {
 
 /// Runs that are followed, each until it is over.
 #[derive(Default)]
-struct Followed(FuturesUnordered<BoxFuture<'static, (RunFollower, FollowItem)>>);
+struct Followed {
+    waiting: FuturesUnordered<BoxFuture<'static, (RunFollower, FollowItem)>>,
+    /// What one of them had to tell, at most [`BATCH_MAX`]; empty between two looks.
+    batch: Vec<FollowItem>,
+}
 
 impl Followed {
     fn add(&mut self, mut follower: RunFollower) {
-        self.0.push(Box::pin(async move {
+        self.waiting.push(Box::pin(async move {
             let item = follower.next().await;
             (follower, item)
         }));
     }
 
-    async fn next(&mut self) -> FollowItem {
-        match self.0.next().await {
-            Some((follower, item)) => {
-                if !matches!(item, FollowItem::Over) {
-                    self.add(follower);
-                }
-                item
-            }
-            None => std::future::pending().await,
+    /// Waits until a run has something to tell; never when none is followed.
+    async fn ready(&mut self) {
+        let Some((mut follower, first)) = self.waiting.next().await else { return std::future::pending().await };
+        let mut is_over = matches!(first, FollowItem::Over);
+        self.batch.push(first);
+        // Whatever is there already goes out with the same write.
+        while !is_over
+            && self.batch.len() < BATCH_MAX
+            && let Some(item) = follower.try_next()
+        {
+            is_over = matches!(item, FollowItem::Over);
+            self.batch.push(item);
         }
+        if !is_over {
+            self.add(follower);
+        }
+    }
+
+    fn take(&mut self, tell: impl FnMut(FollowItem)) {
+        self.batch.drain(..).for_each(tell);
     }
 }
 

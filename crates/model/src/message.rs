@@ -1,4 +1,9 @@
 //! Messages of a transcript and what they are made of.
+//!
+//! Text and parts are shared: a copy of a message costs no copy of what it says, and a long
+//! conversation is handed on whole at each step of a turn.
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +40,8 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Content {
-    Text(String),
-    Parts(Vec<Part>),
+    Text(Arc<str>),
+    Parts(Arc<[Part]>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,19 +73,25 @@ pub enum Part {
 
 impl Default for Content {
     fn default() -> Self {
-        Content::Text(String::new())
+        Content::Text(Arc::from(""))
     }
 }
 
 impl From<String> for Content {
     fn from(text: String) -> Self {
-        Content::Text(text)
+        Content::Text(text.into())
+    }
+}
+
+impl From<Vec<Part>> for Content {
+    fn from(parts: Vec<Part>) -> Self {
+        Content::Parts(parts.into())
     }
 }
 
 impl From<&str> for Content {
     fn from(text: &str) -> Self {
-        Content::Text(text.to_owned())
+        Content::Text(text.into())
     }
 }
 
@@ -88,7 +99,7 @@ impl Content {
     /// The text of all text parts, joined by newlines.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match self {
-            Content::Text(text) => text.into(),
+            Content::Text(text) => (&**text).into(),
             Content::Parts(parts) => {
                 let texts: Vec<&str> = parts
                     .iter()
@@ -157,7 +168,7 @@ pub struct NewMessage {
     pub reasoning: Option<Reasoning>,
     pub usage: Option<Usage>,
     /// `provider/model` that wrote it.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Open facts such as `partial: true` or `stop_reason`.
     pub metadata: Map<String, Value>,
 }
@@ -222,6 +233,32 @@ impl NewMessage {
                 .sum(),
         };
         u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
+    }
+}
+
+impl NewMessage {
+    /// What it holds, in bytes, roughly.
+    pub fn bytes(&self) -> usize {
+        let content = match &self.content {
+            Content::Text(text) => text.len(),
+            Content::Parts(parts) => parts.iter().map(Part::bytes).sum(),
+        };
+        let calls: usize =
+            self.tool_calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
+        let reasoning = self.reasoning.as_ref().map_or(0, |reasoning| {
+            reasoning.text.len() + reasoning.blocks.iter().map(|block| block.to_string().len()).sum::<usize>()
+        });
+        content + calls + reasoning
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        match self {
+            Part::Text { text } => text.len(),
+            Part::Image { data, url, .. } => data.as_ref().map_or(0, String::len) + url.as_ref().map_or(0, String::len),
+            Part::Audio { data, .. } | Part::File { data, .. } => data.len(),
+        }
     }
 }
 

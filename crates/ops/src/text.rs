@@ -24,7 +24,7 @@ const FILES_CHARS_MAX: usize = 80_000;
 /// text, other files as parts for models that read them.
 pub fn content_with(message: &str, attachments: &[Attachment]) -> Result<Content, OpError> {
     if attachments.is_empty() {
-        return Ok(Content::Text(message.to_owned()));
+        return Ok(message.into());
     }
     let mut text = message.to_owned();
     let mut parts = Vec::new();
@@ -52,10 +52,10 @@ pub fn content_with(message: &str, attachments: &[Attachment]) -> Result<Content
         }
     }
     if parts.is_empty() {
-        return Ok(Content::Text(text));
+        return Ok(text.into());
     }
     parts.insert(0, Part::Text { text });
-    Ok(Content::Parts(parts))
+    Ok(parts.into())
 }
 
 /// A call that an assistant message asked for.

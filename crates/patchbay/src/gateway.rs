@@ -159,7 +159,7 @@ impl Gateway {
     fn watch_configuration(&self) {
         let configuration = Arc::clone(&self.configuration);
         let lifecycle = &self.services.lifecycle;
-        let watched = config::watch(
+        config::watch(
             Arc::clone(self.configuration.live()),
             config::DEBOUNCE,
             lifecycle.tracker(),
@@ -169,9 +169,6 @@ impl Gateway {
                 async move { configuration.watched(outcome).await }
             },
         );
-        if let Err(error) = watched {
-            tracing::warn!(%error, "changes of the configuration are seen only on reload");
-        }
     }
 
     /// Ticks, and removes what is too old.

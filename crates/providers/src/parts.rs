@@ -37,8 +37,8 @@ pub(crate) fn file_text(mime_type: &str, data: &str) -> Option<String> {
 pub(crate) fn parts(content: &Content) -> Vec<Part> {
     match content {
         Content::Text(text) if text.is_empty() => Vec::new(),
-        Content::Text(text) => vec![Part::Text { text: text.clone() }],
-        Content::Parts(parts) => parts.clone(),
+        Content::Text(text) => vec![Part::Text { text: text.to_string() }],
+        Content::Parts(parts) => parts.to_vec(),
     }
 }
 

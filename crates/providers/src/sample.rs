@@ -16,14 +16,14 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
 /// System text, a picture, two parallel calls after a thought with `blocks`, their results (one with
 /// a picture, one failed), a reply, a file, a late system message.
 pub(crate) fn conversation(blocks: Vec<Value>) -> Vec<NewMessage> {
-    let user = Content::Parts(vec![Part::Text { text: "What is this?".into() }, image()]);
+    let user = Content::from(vec![Part::Text { text: "What is this?".into() }, image()]);
     let mut asks = NewMessage::assistant("Let me see.");
     asks.tool_calls = vec![call("c1", "look", r#"{"at":"it"}"#), call("c2", "clock", "")];
     asks.reasoning = Some(Reasoning { text: "Hm.".into(), blocks });
-    let shot = Content::Parts(vec![Part::Text { text: "seen".into() }, image()]);
+    let shot = Content::from(vec![Part::Text { text: "seen".into() }, image()]);
     let mut failed = NewMessage::tool_result("c2", "no clock here");
     failed.metadata.insert("is_error".into(), true.into());
-    let files = Content::Parts(vec![
+    let files = Content::from(vec![
         Part::File { name: "a.txt".into(), mime_type: "text/plain".into(), data: "aGk=".into() },
         Part::File { name: "b.pdf".into(), mime_type: "application/pdf".into(), data: "cGRm".into() },
         Part::Audio { mime_type: "audio/wav".into(), data: "d2F2".into() },

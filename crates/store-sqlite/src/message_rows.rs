@@ -1,5 +1,7 @@
 //! Messages as rows.
 
+use std::sync::Arc;
+
 use model::{Content, Message, MessageId, NewMessage, Reasoning, Role, RunId, ToolCall, Usage};
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: MessageId::trusted(text(row, 0)?),
         seq: row.get(1)?,
-        run_id: row.get::<_, Option<std::sync::Arc<str>>>(2)?.map(RunId::trusted),
+        run_id: row.get::<_, Option<Arc<str>>>(2)?.map(RunId::trusted),
         created_at: time(row, 3)?,
         body: NewMessage {
             role: word(row, 4, Role::parse)?,
@@ -51,7 +53,7 @@ pub struct Extra {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, serde_json::Value>,
 }

@@ -3,9 +3,9 @@
 use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
-use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, StoreError};
+use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen, StoreError};
 
-use crate::columns::{Json, bound, limit, stored};
+use crate::columns::{Json, bound, count, limit, stored};
 use crate::connection::Database;
 use crate::message_rows::{COLUMNS, Extra, message, role_condition};
 use crate::search;
@@ -51,6 +51,23 @@ impl MessageQueries for Database {
         let mut messages = self.rows(&sql, params_from_iter(&values), message)?;
         messages.reverse();
         Ok(messages)
+    }
+
+    fn behind(&self, session: &SessionId, seen: &Seen) -> Result<Option<Vec<Message>>, StoreError> {
+        let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = ?1 AND seq = ?2), \
+            (SELECT message_id FROM messages WHERE session_id = ?1 ORDER BY seq LIMIT 1) \
+            FROM messages WHERE session_id = ?1 AND seq <= ?2";
+        let is_same = self.row(sql, (session.as_str(), seen.last_seq), |row| {
+            let (last, first): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+            Ok(count(row, 0)? == seen.count
+                && last.as_deref() == Some(seen.last.as_str())
+                && first.as_deref() == Some(seen.first.as_str()))
+        })?;
+        if is_same != Some(true) {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = ?1 AND m.seq > ?2 ORDER BY m.seq");
+        self.rows(&sql, (session.as_str(), seen.last_seq), message).map(Some)
     }
 
     fn count(&self, session: &SessionId) -> Result<u64, StoreError> {

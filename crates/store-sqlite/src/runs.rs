@@ -160,6 +160,22 @@ impl RunWrites for Database {
         Ok(true)
     }
 
+    fn update_unfinished(&self, run: &Run) -> Result<bool, StoreError> {
+        // A run that goes on keeps the wish to stop it that was written down meanwhile; one that ends says itself why.
+        let sql = "UPDATE runs SET session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, \
+            started_by = ?8, origin = ?9, options = ?10, model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, \
+            iterations = ?15, usage = ?16, next_seq = ?17, end_reason = ?18, \
+            stop_cause = CASE WHEN ?6 THEN ?19 ELSE COALESCE(?19, stop_cause) END, error_kind = ?20, error_message = ?21, \
+            response = ?22, awaiting = ?23 WHERE run_id = ?1 AND is_over = 0";
+        if self.write_run(sql, run)? == 0 {
+            return Ok(false);
+        }
+        if run.state.is_over() {
+            self.execute("UPDATE runs SET is_over = 1 WHERE run_id = ?1", [run.id.as_str()])?;
+        }
+        Ok(true)
+    }
+
     fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError> {
         let sql = "INSERT INTO run_inputs (input_id, run_id, text, created_at) VALUES (?1, ?2, ?3, ?4)";
         self.execute(sql, (input.id.as_str(), run.as_str(), &input.text, input.at.as_ms())).map(drop)

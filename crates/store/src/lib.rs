@@ -22,7 +22,7 @@ pub use documents::{Document, DocumentQueries, DocumentWrites};
 pub use error::StoreError;
 pub use events::{EventQueries, EventWrites, LogBounds, StoredEvent};
 pub use facts::{Fact, FactQueries, FactWrites};
-pub use messages::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery};
+pub use messages::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen};
 pub use runs::{PendingInput, RunQueries, RunWrites};
 pub use sessions::{SessionFilter, SessionPage, SessionQueries, SessionWrites};
 pub use tokens::{TokenQueries, TokenRecord, TokenWrites};

@@ -16,6 +16,17 @@ pub struct MessagePage {
     pub limit: u64,
 }
 
+/// The beginning of a transcript, as somebody saw it: enough to tell whether it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub first: MessageId,
+    pub last: MessageId,
+    /// The place of `last`.
+    pub last_seq: i64,
+    /// Messages from `first` to `last`.
+    pub count: u64,
+}
+
 /// A full-text search over the messages of one agent.
 #[derive(Debug, Clone)]
 pub struct SearchQuery {
@@ -42,6 +53,9 @@ pub trait MessageQueries {
     fn get(&self, id: &MessageId) -> Result<Option<Message>, StoreError>;
     /// Oldest first.
     fn page(&self, session: &SessionId, page: &MessagePage) -> Result<Vec<Message>, StoreError>;
+    /// What came behind `seen`, oldest first; `None` when the transcript does not begin so any more,
+    /// because it was shortened or cleared.
+    fn behind(&self, session: &SessionId, seen: &Seen) -> Result<Option<Vec<Message>>, StoreError>;
     fn count(&self, session: &SessionId) -> Result<u64, StoreError>;
     /// Messages that a run wrote, oldest first, its user message included.
     fn of_run(&self, run: &RunId) -> Result<Vec<Message>, StoreError>;

@@ -29,6 +29,9 @@ pub trait RunWrites {
     fn insert(&self, run: &Run) -> Result<(), StoreError>;
     /// Replaces the row; gives `false` when there is none.
     fn update(&self, run: &Run) -> Result<bool, StoreError>;
+    /// Replaces the row of a run that is not over; gives `false`, and changes nothing, when it is over
+    /// or gone. The stop cause of a row that goes on stays when `run` has none.
+    fn update_unfinished(&self, run: &Run) -> Result<bool, StoreError>;
     fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError>;
     /// Removes these inputs of the run; unknown ones are passed over.
     fn remove_inputs(&self, run: &RunId, inputs: &[InputId]) -> Result<(), StoreError>;

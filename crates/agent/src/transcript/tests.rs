@@ -33,8 +33,7 @@ fn results_are_brought_behind_their_calls_and_missing_ones_filled_in() {
 #[test]
 fn reasoning_goes_back_only_to_its_own_provider() {
     let reasoning = Reasoning { text: String::from("hm"), blocks: vec![serde_json::json!({"signature": "s"})] };
-    let message =
-        NewMessage { reasoning: Some(reasoning), model: Some(String::from("p/m")), ..NewMessage::assistant("x") };
+    let message = NewMessage { reasoning: Some(reasoning), model: Some("p/m".into()), ..NewMessage::assistant("x") };
     let kept = |provider: &str| for_provider(std::slice::from_ref(&message), provider)[0].reasoning.is_some();
     assert_eq!([kept("p"), kept("q"), kept("")], [true, false, false]);
 }

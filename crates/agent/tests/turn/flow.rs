@@ -13,11 +13,8 @@ async fn an_answer_is_streamed_and_completes_the_turn() {
     let rig = Rig::new([Scripted::text("Hi there friend")]);
     let outcome = rig.run(rig.turn()).await;
     let usage = Usage { input: 10, output: 3, ..Usage::default() };
-    let message = NewMessage {
-        usage: Some(usage),
-        model: Some(String::from("p/default")),
-        ..NewMessage::assistant("Hi there friend")
-    };
+    let message =
+        NewMessage { usage: Some(usage), model: Some("p/default".into()), ..NewMessage::assistant("Hi there friend") };
     let expected = TurnOutcome {
         end: TurnEnd::Completed { message, reason: EndReason::Stop },
         model: Some(ModelRef::new("p", "default")),

@@ -1,4 +1,5 @@
 use model::{Clock, FixedClock};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::sample::{Home, Sample};
@@ -34,8 +35,7 @@ fn watching(home: Home, live: Arc<Live<Sample>>) -> Watched {
             let told = outcome.map(|reloaded| reloaded.changed_keys).map_err(|problems| problems.to_string());
             let _ = report.send(told).await;
         }
-    })
-    .unwrap();
+    });
     Watched { home, live, outcomes, tracker, cancel }
 }
 
@@ -108,15 +108,4 @@ async fn what_was_saved_before_watching_began_is_loaded() {
     let mut watched = watching(home, live);
     assert_eq!(watched.next().await, Ok(vec!["store.readers".to_owned()]));
     watched.end().await;
-}
-
-#[tokio::test]
-async fn a_folder_that_does_not_exist_cannot_be_watched() {
-    let home = Home::with("");
-    let gone = home.path.join("gone");
-    let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(0));
-    let layers = crate::Layers::new(&gone, gone.join("config.toml"), crate::Environment::default());
-    let live = Arc::new(Live::<Sample>::start(layers, clock).unwrap());
-    let refused = watch(live, SHORT, &TaskTracker::new(), CancellationToken::new(), |_| async {});
-    assert_eq!(refused.unwrap_err().folder, gone);
 }

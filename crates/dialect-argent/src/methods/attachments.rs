@@ -63,12 +63,12 @@ pub fn compose(message: &str, attachments: &[Attachment]) -> Result<Composed, Op
     }
     let has_files = !attachments.is_empty();
     if parts.is_empty() {
-        return Ok(Composed { content: Content::Text(text), has_files });
+        return Ok(Composed { content: text.into(), has_files });
     }
     if !text.is_empty() {
         parts.insert(0, Part::Text { text });
     }
-    Ok(Composed { content: Content::Parts(parts), has_files })
+    Ok(Composed { content: parts.into(), has_files })
 }
 
 struct File<'a> {
@@ -221,7 +221,7 @@ mod tests {
         let png = [0x89, b'P', b'N', b'G', 1];
         let part = Part::Image { mime_type: "image/png".into(), data: Some(STANDARD.encode(png)), url: None };
         let both = vec![Part::Text { text: "look".into() }, part];
-        assert_eq!(composed(&[attachment("image/jpeg", "a.jpg", &STANDARD.encode(png))]), Content::Parts(both));
+        assert_eq!(composed(&[attachment("image/jpeg", "a.jpg", &STANDARD.encode(png))]), Content::from(both));
         assert_eq!(
             composed(&[attachment("image/png", "a.png", &STANDARD.encode("no picture"))]),
             Content::Text("look".into())

@@ -247,7 +247,7 @@ impl Reader<'_> {
 /// Parts that are all text are one text.
 fn plain(parts: Vec<Part>) -> Content {
     let is_text = parts.iter().all(|part| matches!(part, Part::Text { .. }));
-    let content = Content::Parts(parts);
+    let content = Content::from(parts);
     if is_text { content.text().into_owned().into() } else { content }
 }
 

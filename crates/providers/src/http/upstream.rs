@@ -8,8 +8,8 @@ use std::time::Duration;
 use model::Secret;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::refusal;
 use crate::error::{ProviderError, ProviderErrorKind};
@@ -94,8 +94,8 @@ impl Upstream {
         self.client.post(url).header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
     }
 
-    pub fn post_json(&self, url: Url, body: &Value) -> RequestBuilder {
-        self.post(url, body.to_string())
+    pub fn post_json(&self, url: Url, body: &impl Serialize) -> RequestBuilder {
+        self.post(url, serde_json::to_vec(body).expect("a request is made of values that JSON has"))
     }
 
     /// Sends and waits for the head of the answer, whatever its status.

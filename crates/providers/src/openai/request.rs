@@ -1,22 +1,55 @@
 //! The body of a chat completion.
+//!
+//! Nearly all of it is the conversation, and nearly all of that is plain text: it is written from
+//! where it lies, without a tree of values in between.
 
 use model::{Content, NewMessage, Part, Role};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, ResponseFormat, ToolChoice, ToolSpec};
 use crate::effort::effort;
 use crate::parts::{data_url, decimal, file_text, left_out, parts};
 
+/// What is sent.
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    messages: Vec<Line<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// One message.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Plain { role: &'static str, content: &'a str },
+    Made(Value),
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
 /// `thinks`: whether the model can be asked for an effort. `names_completion_tokens`: whether the
 /// limit is called `max_completion_tokens`.
-pub(super) fn body(request: &ChatRequest, thinks: bool, names_completion_tokens: bool) -> Value {
+pub(super) fn body(request: &ChatRequest, thinks: bool, names_completion_tokens: bool) -> Body<'_> {
     let mut body = Map::new();
     body.insert("model".into(), request.model.as_str().into());
-    body.insert("messages".into(), messages(&request.messages).into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({ "include_usage": true }));
     if !request.tools.is_empty() {
-        body.insert("tools".into(), request.tools.iter().map(tool).collect());
         if let Some(choice) = tool_choice(&request.tool_choice) {
             body.insert("tool_choice".into(), choice);
         }
@@ -38,8 +71,10 @@ pub(super) fn body(request: &ChatRequest, thinks: bool, names_completion_tokens:
             body.insert("response_format".into(), json!({ "type": "json_schema", "json_schema": schema }));
         }
     }
-    body.extend(request.extra.clone());
-    body.into()
+    // Further fields come last and win, but the conversation and its tools are said already.
+    let is_said = |key: &str| matches!(key, "messages" | "tools");
+    body.extend(request.extra.iter().filter(|(key, _)| !is_said(key)).map(|(key, value)| (key.clone(), value.clone())));
+    Body { messages: messages(&request.messages), tools: request.tools.iter().map(tool).collect(), rest: body }
 }
 
 fn put_sampling(body: &mut Map<String, Value>, request: &ChatRequest, names_completion_tokens: bool) {
@@ -63,11 +98,9 @@ fn put_sampling(body: &mut Map<String, Value>, request: &ChatRequest, names_comp
     }
 }
 
-fn tool(tool: &ToolSpec) -> Value {
-    json!({
-        "type": "function",
-        "function": { "name": tool.name, "description": tool.description, "parameters": &*tool.parameters },
-    })
+fn tool(tool: &ToolSpec) -> Tool<'_> {
+    let function = Function { name: &tool.name, description: &tool.description, parameters: &tool.parameters };
+    Tool { r#type: "function", function }
 }
 
 fn tool_choice(choice: &ToolChoice) -> Option<Value> {
@@ -79,28 +112,35 @@ fn tool_choice(choice: &ToolChoice) -> Option<Value> {
     }
 }
 
-fn messages(messages: &[NewMessage]) -> Vec<Value> {
+fn messages(messages: &[NewMessage]) -> Vec<Line<'_>> {
     let mut out = Vec::with_capacity(messages.len());
     // Pictures of tool results, which must wait until all results of one step are told.
     let mut pictures = Vec::new();
     for message in messages {
         if message.role != Role::Tool && !pictures.is_empty() {
-            out.push(json!({ "role": "user", "content": std::mem::take(&mut pictures) }));
+            out.push(Line::Made(json!({ "role": "user", "content": std::mem::take(&mut pictures) })));
         }
-        match message.role {
-            Role::System | Role::User => {
-                out.push(json!({ "role": message.role.as_str(), "content": content(&message.content) }));
+        out.push(match (message.role, &message.content) {
+            (Role::System | Role::User, Content::Text(text)) => {
+                Line::Plain { role: message.role.as_str(), content: text }
             }
-            Role::Assistant => out.push(assistant(message)),
-            Role::Tool => {
+            (Role::Assistant, Content::Text(text)) if message.tool_calls.is_empty() => {
+                Line::Plain { role: "assistant", content: text }
+            }
+            (Role::System | Role::User, Content::Parts(parts)) => {
+                let parts: Vec<Value> = parts.iter().map(content_part).collect();
+                Line::Made(json!({ "role": message.role.as_str(), "content": parts }))
+            }
+            (Role::Assistant, _) => Line::Made(assistant(message)),
+            (Role::Tool, _) => {
                 pictures.extend(result_pictures(message));
                 let id = message.tool_call_id.as_deref().unwrap_or_default();
-                out.push(json!({ "role": "tool", "tool_call_id": id, "content": result_text(message) }));
+                Line::Made(json!({ "role": "tool", "tool_call_id": id, "content": result_text(message) }))
             }
-        }
+        });
     }
     if !pictures.is_empty() {
-        out.push(json!({ "role": "user", "content": pictures }));
+        out.push(Line::Made(json!({ "role": "user", "content": pictures })));
     }
     out
 }
@@ -135,13 +175,6 @@ fn result_text(message: &NewMessage) -> String {
 
 fn result_pictures(message: &NewMessage) -> Vec<Value> {
     parts(&message.content).iter().filter(|part| matches!(part, Part::Image { .. })).map(content_part).collect()
-}
-
-fn content(content: &Content) -> Value {
-    match content {
-        Content::Text(text) => text.as_str().into(),
-        Content::Parts(parts) => parts.iter().map(content_part).collect(),
-    }
 }
 
 fn content_part(part: &Part) -> Value {

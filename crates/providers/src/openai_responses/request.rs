@@ -118,7 +118,7 @@ fn assistant(message: &NewMessage) -> Vec<Value> {
 
 fn content(content: &Content) -> Value {
     match content {
-        Content::Text(text) => text.as_str().into(),
+        Content::Text(text) => (&**text).into(),
         Content::Parts(_) => parts(content).iter().map(content_part).collect(),
     }
 }

@@ -216,12 +216,14 @@ impl Runs {
 
     async fn store_run(&self, run: Run, live: &Arc<LiveRun>, new: NewRun, pending: bool) -> Result<Written, OpError> {
         let live = Arc::clone(live);
+        let has_given_id = new.id.is_some();
         let prelude: Vec<(MessageId, NewMessage)> =
             new.prelude.into_iter().map(|message| (self.ids.message(), message)).collect();
         let message = NewMessage::user(new.content);
         self.store
             .write::<_, OpError, _>(move |tx| {
-                if let Some(known) = tx.runs().get(&run.id)? {
+                // An id of our own making is new.
+                if has_given_id && let Some(known) = tx.runs().get(&run.id)? {
                     return Ok(Written::Known(Box::new(known)));
                 }
                 let now = run.accepted_at;

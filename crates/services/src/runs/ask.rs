@@ -8,7 +8,6 @@ use tools::{AskUser, ToolError};
 
 use super::Runs;
 use super::live::LiveRun;
-use super::unfinished::update_unfinished;
 
 /// Asks through the run engine. Holds it weakly: the engine owns the tools' context.
 pub(crate) struct AskThroughRun(pub Weak<Runs>);
@@ -59,7 +58,7 @@ impl Runs {
         let (now, reference) = (self.clock.now(), live.reference.clone());
         self.store
             .write::<_, OpError, _>(move |tx| {
-                update_unfinished(tx, &run)?;
+                tx.runs_mut().update_unfinished(&run)?;
                 let AwaitingInput { input_id, prompt, options } = awaiting;
                 tx.events_mut().append(now, &Event::InputRequested { run: reference, input_id, prompt, options })?;
                 Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Envelope, Event};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 /// What a follower of one run gets.
 #[derive(Debug, Clone)]
@@ -33,7 +33,26 @@ impl RunFollower {
         if self.over {
             return FollowItem::Over;
         }
-        match self.receiver.recv().await {
+        let received = self.receiver.recv().await;
+        self.item(received)
+    }
+
+    /// What is there already; `None` when nothing is.
+    pub fn try_next(&mut self) -> Option<FollowItem> {
+        if self.over {
+            return Some(FollowItem::Over);
+        }
+        let received = match self.receiver.try_recv() {
+            Ok(envelope) => Ok(envelope),
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+            Err(TryRecvError::Closed) => Err(RecvError::Closed),
+        };
+        Some(self.item(received))
+    }
+
+    fn item(&mut self, received: Result<Arc<Envelope>, RecvError>) -> FollowItem {
+        match received {
             Ok(envelope) => {
                 self.over = matches!(envelope.event, Event::RunEnded { .. });
                 FollowItem::Event(envelope)

@@ -12,8 +12,7 @@ use store::{PendingInput, StoreError, Tx};
 
 use super::Runs;
 use super::live::LiveRun;
-use super::unfinished::update_unfinished;
-use crate::sessions::{CompactOptions, append_message, conversation, split_system};
+use crate::sessions::{CompactOptions, append_message, split_system};
 
 pub(crate) struct TurnJournal {
     runs: Arc<Runs>,
@@ -36,14 +35,13 @@ impl TurnJournal {
         let now = self.runs.clock.now();
         let fresh = self.runs.ids.session();
         let work = move |tx: &dyn Tx| {
-            if tx.runs().get(&run.id)?.is_none_or(|stored| stored.state.is_over()) {
+            if !tx.runs_mut().update_unfinished(&run)? {
                 return Err(OpError::not_found(Noun::Run, &run.id));
             }
             let mut session = crate::sessions::open_session(tx, &run.session_key, fresh, now)?;
             change(tx, &mut session)?;
             session.updated_at = now;
-            tx.sessions_mut().put(&session)?;
-            Ok::<(), OpError>(update_unfinished(tx, &run)?)
+            Ok::<(), OpError>(tx.sessions_mut().put(&session)?)
         };
         self.runs.store.write(work).await.map_err(|error| JournalError(Box::new(error)))
     }
@@ -222,7 +220,8 @@ impl Journal for TurnJournal {
             return Ok(None);
         }
         let run = self.live.run();
-        let read = self.runs.store.read::<_, OpError, _>(move |snapshot| Ok(conversation(snapshot, &run)?));
+        let transcripts = self.runs.sessions.transcripts();
+        let read = self.runs.store.read::<_, OpError, _>(move |snapshot| Ok(transcripts.conversation(snapshot, &run)?));
         let messages = read.await.map_err(|error| JournalError(Box::new(error)))?;
         Ok(Some(split_system(messages).0))
     }

@@ -17,7 +17,6 @@ mod live;
 mod mailbox;
 mod recover;
 mod task;
-mod unfinished;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

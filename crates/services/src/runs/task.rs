@@ -19,8 +19,7 @@ use super::Runs;
 use super::ask::AskThroughRun;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
-use super::unfinished::{is_unfinished, update_unfinished};
-use crate::sessions::{CompactOptions, StoredSearch, append_message, conversation, open_session, split_system};
+use crate::sessions::{CompactOptions, StoredSearch, append_message, open_session, split_system};
 
 /// Waits between attempts to write a run's end while the database is away.
 const END_RETRY: [Duration; 4] =
@@ -57,8 +56,8 @@ impl Runs {
             }
             Err(_) => failed(&live, OpError::new(ErrorKind::Internal, "internal error")),
         };
-        if self.end(&live, outcome).await {
-            self.after(&live).await;
+        if let Some(written) = self.end(&live, outcome).await {
+            self.after(&live, written).await;
         }
     }
 
@@ -121,10 +120,9 @@ impl Runs {
         let written = self
             .store
             .write::<_, OpError, _>(move |tx| {
-                if !is_unfinished(tx, &row)? {
+                if !tx.runs_mut().update_unfinished(&row)? {
                     return Err(OpError::not_found(model::Noun::Run, &row.id));
                 }
-                update_unfinished(tx, &row)?;
                 tx.events_mut().append(now, &event)?;
                 Ok(())
             })
@@ -151,11 +149,12 @@ impl Runs {
 
     async fn prepare(self: &Arc<Self>, live: &Arc<LiveRun>, agent: &Arc<Agent>, run: &Run) -> Result<Turn, OpError> {
         let row = run.clone();
+        let transcripts = self.sessions.transcripts();
         let (session, history, calls) = self
             .store
             .read::<_, OpError, _>(move |snapshot| {
                 let session = snapshot.sessions().get(&row.session_key)?;
-                Ok((session, conversation(snapshot, &row)?, snapshot.tool_calls().of_run(&row.id)?))
+                Ok((session, transcripts.conversation(snapshot, &row)?, snapshot.tool_calls().of_run(&row.id)?))
             })
             .await?;
         let settings = session.map(|session| session.settings).unwrap_or_default();
@@ -222,9 +221,9 @@ impl Runs {
         (limit_ms > 0).then(|| Duration::from_millis(limit_ms.saturating_sub(spent)))
     }
 
-    /// Writes the terminal state, once, however long the database is away. `false` when the gateway
+    /// Writes the terminal state, once, however long the database is away. `None` when the gateway
     /// stopped first: then the next start finds the run unfinished and ends it.
-    async fn end(&self, live: &Arc<LiveRun>, outcome: TurnOutcome) -> bool {
+    async fn end(&self, live: &Arc<LiveRun>, outcome: TurnOutcome) -> Option<Written> {
         let now = self.clock.now();
         let seq = live.next_seq();
         let TurnOutcome { end, model, iterations, usage } = outcome;
@@ -262,7 +261,7 @@ impl Runs {
         self.write_end(run, message, event).await
     }
 
-    async fn write_end(&self, run: Run, message: Option<NewMessage>, event: Event) -> bool {
+    async fn write_end(&self, run: Run, message: Option<NewMessage>, event: Event) -> Option<Written> {
         let message = message.map(|message| (self.ids.message(), message));
         let mut waits = END_RETRY.iter().copied().chain(std::iter::repeat(END_RETRY[3]));
         loop {
@@ -270,7 +269,7 @@ impl Runs {
             let fresh = self.ids.session();
             let written = self.store.write::<_, OpError, _>(move |tx| end_run(tx, &row, message, event, fresh)).await;
             match written {
-                Ok(()) => return true,
+                Ok(written) => return Some(written),
                 Err(error) => {
                     tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the end of the run could not be written yet");
                 }
@@ -278,7 +277,7 @@ impl Runs {
             let wait = waits.next().unwrap_or(END_RETRY[3]);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.lifecycle.stopping().cancelled() => return false,
+                () = self.lifecycle.stopping().cancelled() => return None,
             }
         }
     }
@@ -312,7 +311,7 @@ impl Runs {
         // On a task of its own: a caller that goes away must not keep the run from its end.
         let id = run.id.clone();
         let ending = self.lifecycle.spawn_with(async move {
-            let is_written = runs.write_end(run, None, event).await;
+            let is_written = runs.write_end(run, None, event).await.is_some();
             if is_written {
                 runs.forget(&id);
             }
@@ -332,10 +331,10 @@ impl Runs {
     }
 
     /// The run is over: let go of it, shorten the session when it has grown long, start the next.
-    async fn after(self: &Arc<Self>, live: &Arc<LiveRun>) {
+    async fn after(self: &Arc<Self>, live: &Arc<LiveRun>, written: Written) {
         let (key, id) = (&live.key, &live.reference.run_id);
         self.forget(id);
-        if key.kind() != SessionKind::Ephemeral && self.wants_compaction(key).await {
+        if self.wants_compaction(written) {
             let options = CompactOptions { automatic: true, ..CompactOptions::default() };
             tokio::select! {
                 biased;
@@ -349,14 +348,17 @@ impl Runs {
         self.pump(key);
     }
 
-    async fn wants_compaction(&self, key: &SessionKey) -> bool {
-        let rules = self.sessions.rules();
-        if !rules.compaction.enabled {
-            return false;
-        }
-        let session = self.sessions.get(key).await.ok().flatten();
-        session.is_some_and(|session| session.token_count > rules.compaction.threshold)
+    fn wants_compaction(&self, written: Written) -> bool {
+        let rules = &self.sessions.rules().compaction;
+        rules.enabled && written.session_tokens > rules.threshold
     }
+}
+
+/// What was written with the end of a run.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// Tokens of the session's transcript; 0 when nothing of it stays.
+    session_tokens: u64,
 }
 
 /// Calls of the last step without a result in the transcript.
@@ -418,16 +420,17 @@ fn end_run(
     message: Option<(MessageId, NewMessage)>,
     event: Event,
     fresh: model::SessionId,
-) -> Result<(), OpError> {
+) -> Result<Written, OpError> {
+    const NOTHING: Written = Written { session_tokens: 0 };
     let now = run.ended_at.unwrap_or(run.accepted_at);
     // Deleted with its session, or ended before: exactly one terminal event was written then.
-    if !is_unfinished(tx, run)? {
-        return Ok(());
+    if !tx.runs_mut().update_unfinished(run)? {
+        return Ok(NOTHING);
     }
     if run.session_key.kind() == SessionKind::Ephemeral {
         tx.sessions_mut().delete(&run.session_key)?;
         tx.events_mut().append(now, &event)?;
-        return Ok(());
+        return Ok(NOTHING);
     }
     let mut session = open_session(tx, &run.session_key, fresh, now)?;
     session.aborted_last_run = run.state == RunState::Cancelled;
@@ -443,9 +446,8 @@ fn end_run(
     tx.sessions_mut().put(&session)?;
     tx.runs_mut().clear_inputs(&run.id)?;
     let event = close_calls(tx, run, event, now)?;
-    tx.runs_mut().update(run)?;
     tx.events_mut().append(now, &event)?;
-    Ok(())
+    Ok(Written { session_tokens: session.token_count })
 }
 
 /// Input that came too late for this turn was accepted all the same: the next turn sees it.

@@ -4,6 +4,7 @@
 //! [`Runs`](crate::Runs), which holds the session still first.
 
 mod compaction;
+mod transcripts;
 
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use model::{
     AgentId, Clock, Event, Ids, Message, NewMessage, Noun, OpError, Role, Run, RunId, RunOutcome, RunRef, Session,
     SessionId, SessionKey, SessionKind, SessionSettings, StopCause, Timestamp,
 };
-use store::{Snapshot, Store, StoreError, Tx};
+use store::{Store, StoreError, Tx};
 
 pub use compaction::{CompactOptions, Compaction};
 pub use store::{MessagePage, SearchQuery, SessionFilter, SessionPage};
+pub(crate) use transcripts::Transcripts;
 
 use crate::agents::Agents;
 use crate::models::Models;
@@ -36,6 +38,7 @@ pub struct Sessions {
     agents: Arc<Agents>,
     models: Arc<Models>,
     rules: std::sync::RwLock<Arc<SessionRules>>,
+    transcripts: Arc<Transcripts>,
 }
 
 /// A page of a transcript.
@@ -49,11 +52,23 @@ pub struct History {
 impl Sessions {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, clock, ids, agents, models, rules } = parts;
-        Self { store, clock, ids, agents, models, rules: std::sync::RwLock::new(Arc::new(rules)) }
+        Self {
+            store,
+            clock,
+            ids,
+            agents,
+            models,
+            rules: std::sync::RwLock::new(Arc::new(rules)),
+            transcripts: Arc::default(),
+        }
     }
 
     pub fn rules(&self) -> Arc<SessionRules> {
         Arc::clone(&self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    pub(crate) fn transcripts(&self) -> Arc<Transcripts> {
+        Arc::clone(&self.transcripts)
     }
 
     pub fn set_rules(&self, rules: SessionRules) {
@@ -192,9 +207,13 @@ impl Sessions {
     /// their ids and the messages removed.
     pub(crate) async fn remove(&self, key: &SessionKey) -> Result<(u64, Vec<RunId>), OpError> {
         let (key, now) = (key.clone(), self.clock.now());
+        let transcripts = self.transcripts();
         self.store
             .write::<_, OpError, _>(move |tx| {
                 let late = tx.runs().unfinished_of(&key)?;
+                if let Some(session) = tx.sessions().get(&key)? {
+                    transcripts.forget(&session.id);
+                }
                 let Some(messages_removed) = tx.sessions_mut().delete(&key)? else {
                     return Err(OpError::not_found(Noun::Session, &key));
                 };
@@ -306,24 +325,6 @@ pub(crate) fn recount(tx: &dyn Tx, session: &mut Session) -> Result<(), StoreErr
     session.message_count = tx.messages().count(&session.id)?;
     session.token_count = tx.messages_mut().token_sum(&session.id)?;
     tx.sessions_mut().put(session)
-}
-
-/// The conversation that a run sees: everything before it, then what it wrote itself. User messages
-/// that wait behind it belong to later turns.
-pub(crate) fn conversation(snapshot: &dyn Snapshot, run: &Run) -> Result<Vec<NewMessage>, StoreError> {
-    let waiting: Vec<_> = snapshot
-        .runs()
-        .unfinished_of(&run.session_key)?
-        .into_iter()
-        .map(|other| other.id)
-        .filter(|id| *id != run.id)
-        .collect();
-    let messages = snapshot.messages().page(&run.session_id, &MessagePage::default())?;
-    let (own, before): (Vec<Message>, Vec<Message>) = messages
-        .into_iter()
-        .filter(|message| message.run_id.as_ref().is_none_or(|id| !waiting.contains(id)))
-        .partition(|message| message.run_id.as_ref() == Some(&run.id));
-    Ok(before.into_iter().chain(own).map(|message| message.body).collect())
 }
 
 /// Parts a conversation into what is said in turns, summaries included, and system messages that

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::place::{Reopen, read, write};
 use super::rows::{ODD_TEXTS, at, big_text, odd_text, run, say, seqs, session, text, texts};
-use crate::{MessagePage, Store, StoreError};
+use crate::{MessagePage, Seen, Store, StoreError};
 
 const MAIN: &str = "agent:main:main";
 
@@ -34,7 +34,7 @@ async fn all(store: &Arc<dyn Store>, session: &SessionId) -> Vec<Message> {
 }
 
 fn bodies() -> Vec<NewMessage> {
-    let mut full = NewMessage::assistant(Content::Parts(vec![
+    let mut full = NewMessage::assistant(Content::from(vec![
         Part::Text { text: odd_text() },
         Part::Image { mime_type: "image/png".into(), data: Some("AAAA".into()), url: None },
         Part::Image { mime_type: "image/png".into(), data: None, url: Some("https://example.com/a?b=c&d".into()) },
@@ -50,13 +50,13 @@ fn bodies() -> Vec<NewMessage> {
         blocks: vec![json!({ "type": "thinking", "signature": "x+/=" }), json!(null)],
     });
     full.usage = Some(Usage { input: u64::MAX, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 });
-    full.model = Some(String::from("mock/echo"));
+    full.model = Some("mock/echo".into());
     full.metadata.insert(odd_text(), json!({ "partial": true, "list": [1, "two", null, 2.5] }));
 
     let mut bodies: Vec<NewMessage> = ODD_TEXTS.into_iter().map(NewMessage::user).collect();
     bodies.extend([
         full,
-        NewMessage::user(Content::Parts(Vec::new())),
+        NewMessage::user(Content::from(Vec::new())),
         NewMessage::system(""),
         NewMessage::tool_result("call_1", odd_text()),
         NewMessage::assistant(big_text()),
@@ -203,7 +203,7 @@ pub async fn the_first_user_text_is_found(place: &dyn Reopen) {
     write(&store, move |tx| {
         say(tx, &session, "a", &NewMessage::system("rules"))?;
         let parts = vec![Part::Text { text: odd_text() }, Part::Text { text: String::from("second") }];
-        say(tx, &session, "b", &NewMessage::user(Content::Parts(parts)))?;
+        say(tx, &session, "b", &NewMessage::user(Content::from(parts)))?;
         say(tx, &session, "c", &NewMessage::user("later"))
     })
     .await;
@@ -309,6 +309,60 @@ pub async fn clearing_can_keep_system_messages(place: &dyn Reopen) {
     assert_eq!(clear(false).await, 0);
     assert_eq!(all(&store, &id).await, []);
     assert_eq!(texts(&all(&store, &other).await), ["s", "u", "a"]);
+}
+
+pub async fn what_came_behind_is_told_while_the_beginning_stands(place: &dyn Reopen) {
+    let store = place.open().await;
+    let id = transcript(&store, 3).await;
+    let seen = |messages: &[Message]| Seen {
+        first: messages[0].id.clone(),
+        last: messages[messages.len() - 1].id.clone(),
+        last_seq: messages[messages.len() - 1].seq,
+        count: messages.len() as u64,
+    };
+    let behind = |seen: Seen| {
+        let (store, id) = (Arc::clone(&store), id.clone());
+        async move {
+            let more = read(&store, move |snapshot| snapshot.messages().behind(&id, &seen)).await;
+            more.map(|more| texts(&more).join(", "))
+        }
+    };
+    let say_more = |name: &'static str, body: NewMessage| {
+        let store = Arc::clone(&store);
+        async move { write(&store, move |tx| say(tx, &session(MAIN, 1), name, &body)).await }
+    };
+    let whole = seen(&all(&store, &id).await);
+    assert_eq!(behind(whole.clone()).await, Some(String::new()));
+    say_more("m4", NewMessage::user("m4")).await;
+    say_more("m5", NewMessage::user("m5")).await;
+    assert_eq!(behind(whole.clone()).await, Some(String::from("m4, m5")));
+    let other = session("agent:main:other", 1).id;
+    let elsewhere = whole.clone();
+    assert_eq!(read(&store, move |snapshot| snapshot.messages().behind(&other, &elsewhere)).await, None);
+
+    // One message gives way to one: as many as before, and the same last one.
+    write(&store, |tx| {
+        let session = session(MAIN, 1);
+        let (place, id) = ((&session.key, &session.id), MessageId::trusted("summary"));
+        tx.messages_mut().replace_head(place, 1, &id, at(9), &NewMessage::system("summary"))
+    })
+    .await;
+    assert_eq!(behind(whole).await, None);
+    let shorter = seen(&all(&store, &id).await);
+    say_more("m6", NewMessage::user("m6")).await;
+    assert_eq!(behind(shorter.clone()).await, Some(String::from("m6")));
+
+    // The last one seen is gone, and another has its place.
+    let cleared = id.clone();
+    write(&store, move |tx| tx.messages_mut().clear(&cleared, true)).await;
+    for name in ["n2", "n3", "n4", "n5", "n6"] {
+        say_more(name, NewMessage::user(name)).await;
+    }
+    assert_eq!(behind(shorter).await, None);
+    let last = seen(&all(&store, &id).await);
+    let head = id.clone();
+    write(&store, move |tx| tx.messages_mut().remove_head(&head, 3)).await;
+    assert_eq!(behind(last).await, None);
 }
 
 pub async fn token_estimates_add_up(place: &dyn Reopen) {

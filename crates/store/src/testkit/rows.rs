@@ -115,5 +115,5 @@ pub fn seqs(messages: &[Message]) -> Vec<i64> {
 }
 
 pub fn text(text: impl Into<String>) -> Content {
-    Content::Text(text.into())
+    Content::from(text.into())
 }

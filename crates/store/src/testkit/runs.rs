@@ -140,6 +140,34 @@ pub async fn a_run_id_is_taken_once_and_an_unknown_run_is_not_updated(place: &dy
     assert_eq!(get(&store, "run_2").await, None);
 }
 
+pub async fn only_an_unfinished_run_is_gone_on_with(place: &dyn Reopen) {
+    let store = place.open().await;
+    let wished = Run { stop_cause: Some(StopCause::User), ..run("wished", MAIN) };
+    insert(&store, vec![run("plain", MAIN), wished, over("over", MAIN)]).await;
+    let go_on = |run: Run| {
+        let store = Arc::clone(&store);
+        async move { write(&store, move |tx| tx.runs_mut().update_unfinished(&run)).await }
+    };
+    let running = |id: &str| Run { state: RunState::Running, iterations: 3, next_seq: 7, ..run(id, MAIN) };
+    assert!(!go_on(running("over")).await);
+    assert_eq!(get(&store, "over").await, Some(over("over", MAIN)));
+    assert!(!go_on(running("unknown")).await);
+    assert_eq!(get(&store, "unknown").await, None);
+
+    assert!(go_on(running("plain")).await);
+    assert_eq!(get(&store, "plain").await, Some(running("plain")));
+    assert!(go_on(running("wished")).await);
+    let kept = Run { stop_cause: Some(StopCause::User), ..running("wished") };
+    assert_eq!(get(&store, "wished").await, Some(kept), "the wish to stop stays");
+
+    // The end says itself why, and comes once.
+    assert!(go_on(over("wished", MAIN)).await);
+    assert_eq!(get(&store, "wished").await, Some(over("wished", MAIN)));
+    assert!(!go_on(running("wished")).await);
+    let unfinished = read(&store, |snapshot| snapshot.runs().unfinished()).await;
+    assert_eq!(names(&unfinished), "plain");
+}
+
 pub async fn unfinished_runs_come_in_the_order_of_acceptance(place: &dyn Reopen) {
     let store = place.open().await;
     // Equal times and falling ids: only the order of the inserts tells.

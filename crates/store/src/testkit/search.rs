@@ -41,7 +41,7 @@ pub async fn all_words_must_occur_in_any_case(place: &dyn Reopen) {
         vec![
             (MAIN, "a", NewMessage::user("The red Fox jumps over the lazy dog")),
             (MAIN, "b", NewMessage::assistant("A red herring, e-mail me: ann@example.com")),
-            (MAIN, "c", NewMessage::user(Content::Parts(parts))),
+            (MAIN, "c", NewMessage::user(Content::from(parts))),
             (MAIN, "d", NewMessage::user("Größenwahn und Übermut; Привет, мир")),
         ],
     )

@@ -47,6 +47,7 @@ macro_rules! conformance {
                 the_head_is_removed,
                 a_message_goes_over_to_another_transcript,
                 clearing_can_keep_system_messages,
+                what_came_behind_is_told_while_the_beginning_stands,
                 token_estimates_add_up,
             ];
             search: [
@@ -60,6 +61,7 @@ macro_rules! conformance {
             runs: [
                 a_run_comes_back_whole_in_every_state,
                 a_run_id_is_taken_once_and_an_unknown_run_is_not_updated,
+                only_an_unfinished_run_is_gone_on_with,
                 unfinished_runs_come_in_the_order_of_acceptance,
                 recent_runs_come_newest_first,
                 inputs_wait_in_order_until_cleared,

@@ -179,7 +179,7 @@ fn parts_other_than_text_are_kept_with_their_places() {
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,CCCC" } },
         { "type": "file", "file": { "filename": "notes.txt", "file_data": "DDDD" } },
     ] }] }));
-    let expected = Content::Parts(vec![
+    let expected = Content::from(vec![
         Part::Text { text: "look".into() },
         Part::Image { mime_type: "image/png".into(), data: Some("AAAA".into()), url: None },
         Part::Image { mime_type: "image/webp".into(), data: None, url: Some("https://example.org/a.webp?x=1".into()) },
