@@ -80,8 +80,8 @@ pub fn upgrade(aleph: &Arc<Aleph>, upgrade: WebSocketUpgrade, peer: PeerInfo) ->
     let aleph = Arc::clone(aleph);
     let frame_max = settings.max_message_bytes;
     upgrade
-        .read_buffer_size(socket::BUFFER_BYTES)
-        .write_buffer_size(socket::BUFFER_BYTES)
+        .read_buffer_size(socket::READ_BUFFER_BYTES)
+        .write_buffer_size(socket::WRITE_BUFFER_BYTES)
         .max_message_size(frame_max)
         .max_frame_size(frame_max)
         .on_upgrade(move |stream| async move {

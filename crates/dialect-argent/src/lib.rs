@@ -109,8 +109,8 @@ pub fn upgrade(argent: &Arc<Argent>, upgrade: WebSocketUpgrade, peer: &PeerInfo)
     let argent = Arc::clone(argent);
     let protocol = connection::ArgentConnection::new(Arc::clone(&argent), peer);
     upgrade
-        .read_buffer_size(socket::BUFFER_BYTES)
-        .write_buffer_size(socket::BUFFER_BYTES)
+        .read_buffer_size(socket::READ_BUFFER_BYTES)
+        .write_buffer_size(socket::WRITE_BUFFER_BYTES)
         .max_message_size(limits::FRAME_BYTES_MAX)
         .max_frame_size(limits::FRAME_BYTES_MAX)
         .on_upgrade(move |stream| async move {

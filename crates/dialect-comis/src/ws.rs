@@ -11,7 +11,7 @@ use axum::response::Response;
 use dialect::http::{self, Asker, Caller, Grant, Peer, client_ip};
 use dialect::origin::{is_host_allowed, is_origin_allowed};
 use dialect::peer::PeerInfo;
-use dialect::socket::{BUFFER_BYTES, Outbox, Protocol, Received, serve};
+use dialect::socket::{Outbox, Protocol, READ_BUFFER_BYTES, Received, WRITE_BUFFER_BYTES, serve};
 use events::Delivery;
 use serde_json::json;
 use services::presence::ConnectionCount;
@@ -57,8 +57,8 @@ fn upgrade_counted(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, call
     }
     let frame_max = FRAME_BYTES_MAX.max(settings.ws_max_message_bytes.saturating_mul(3));
     let ws = ws
-        .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(BUFFER_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(frame_max)
         .max_frame_size(frame_max);
     ws.on_upgrade(move |socket| async move {

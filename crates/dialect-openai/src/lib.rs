@@ -22,9 +22,9 @@ mod target;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::any;
-use dialect::http::{Gate, limit};
+use dialect::http::Gate;
 use services::Services;
 
 pub use errors::{ErrorBody, ErrorDetail};
@@ -60,8 +60,7 @@ impl OpenAi {
             .route("/v1", any(unknown))
             .route("/v1/", any(unknown))
             .route("/v1/{*rest}", any(unknown))
-            .layer(from_fn(guard::guard))
-            .layer(from_fn_with_state(Arc::clone(&self.gate), limit))
+            .layer(from_fn_with_state(Arc::clone(&self.gate), guard::guard))
             .with_state(Arc::clone(self))
     }
 

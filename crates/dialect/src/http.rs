@@ -13,6 +13,6 @@ mod rate;
 
 pub use body::{BodyError, read_body};
 pub use caller::{Asker, Caller, Grant, Grants, bearer};
-pub use gate::{Gate, HttpRules, Peer, client_ip, limit, refusal};
+pub use gate::{Gate, HttpRules, Peer, client_ip, limit, refusal, written};
 pub use query::{first, pairs};
 pub use rate::{Admission, RATE_KEYS_MAX, RateLimiter};

@@ -4,6 +4,7 @@
 //! answers before events, follows the event bus when the protocol asks for it, and ends when the
 //! peer, the protocol or the gateway says so. A call that can answer at once costs no task switch.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
@@ -16,9 +17,35 @@ use services::runs::{FollowItem, RunFollower};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// Read and write buffers of a connection. With the library's own defaults an idle connection
-/// would hold 128 KiB, and calls would be slower.
-pub const BUFFER_BYTES: usize = 4096;
+/// Read buffer of a connection, kept while it is idle: the most of what an idle connection takes. With the
+/// library's own default that would be 128 KiB, and calls would be slower. Longer frames are read piece by piece.
+pub const READ_BUFFER_BYTES: usize = 2048;
+
+/// Bytes written at once. Grows to this only when there is so much to write.
+pub const WRITE_BUFFER_BYTES: usize = 4096;
+
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Connections of this process that are served at the moment.
+pub fn open() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// Counts a connection while it is served.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A peer that takes nothing for this long is gone.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
@@ -149,6 +176,7 @@ pub async fn serve<P: Protocol>(
     stopping: CancellationToken,
     mut revocations: tokio::sync::watch::Receiver<u64>,
 ) {
+    let _counted = Counted::new();
     let mut state = State::new(&protocol);
     let mut out = Outbox::default();
     protocol.opened(&mut out);

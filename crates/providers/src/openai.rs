@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use hyper::body::Body as _;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use crate::chat::{ChatRequest, ChatStream};
 use crate::error::ProviderError;
 use crate::framing::SseParser;
 use crate::http::upstream::KeyHeader;
-use crate::http::{Upstream, timed_body};
+use crate::http::{Endpoint, Upstream, timed_body};
 use crate::known::{KnownModels, Listed};
 use crate::provider::{Embeddings, Forwarded, ModelInfo, Provider};
 use crate::settings::ProviderSettings;
@@ -36,7 +37,7 @@ pub struct OpenAi {
     upstream: Arc<Upstream>,
     known: KnownModels,
     discover: bool,
-    chat_url: reqwest::Url,
+    chat: Endpoint,
     /// OpenAI's own models refuse `max_tokens`, most others know nothing else.
     names_completion_tokens: bool,
 }
@@ -45,14 +46,14 @@ impl OpenAi {
     /// Fails when a URL, a header or the key cannot be used.
     pub fn new(name: &str, settings: &ProviderSettings) -> Result<Self, String> {
         let upstream = Upstream::new(name, settings, settings.effective_base_url(), KeyHeader::Bearer, &[])?;
-        let chat_url = upstream.url(CHAT_PATH).map_err(|error| error.message)?;
-        let host = chat_url.host_str().unwrap_or_default();
+        let chat = upstream.endpoint(CHAT_PATH).map_err(|error| error.message)?;
+        let host = chat.host();
         Ok(Self {
             names_completion_tokens: host.ends_with("openai.com") || host.ends_with("openai.azure.com"),
             upstream: Arc::new(upstream),
             known: KnownModels::new(&settings.models),
             discover: settings.discover,
-            chat_url,
+            chat,
         })
     }
 }
@@ -70,8 +71,7 @@ impl Provider for OpenAi {
     async fn chat(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {
         let thinks = self.known.describe(&request.model).capabilities.thinking;
         let body = request::body(&request, thinks, self.names_completion_tokens);
-        let post = self.upstream.post_json(self.chat_url.clone(), &body);
-        let response = self.upstream.send_accepted(post).await?;
+        let response = self.upstream.call_json(&self.chat, &body).await?;
         let decoder = decode::Decoder::new(CallIds::of(&request));
         Ok(decode(Arc::clone(&self.upstream), response, Framing::Sse(SseParser::default()), decoder))
     }
@@ -113,11 +113,13 @@ impl Provider for OpenAi {
     }
 
     async fn forward(&self, path: &str, body: Bytes) -> Result<Forwarded, ProviderError> {
-        let url = if path == CHAT_PATH { self.chat_url.clone() } else { self.upstream.url(path)? };
-        let response = self.upstream.send(self.upstream.post(url, body)).await?;
+        let response = match path {
+            CHAT_PATH => self.upstream.call(&self.chat, body).await?,
+            _ => self.upstream.call(&self.upstream.endpoint(path)?, body).await?,
+        };
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (status, content_type, retry_after) = (response.status(), header(CONTENT_TYPE), header(RETRY_AFTER));
-        let content_length = response.content_length();
+        let content_length = response.body().size_hint().exact();
         let (content_length, body) = if status.is_success() {
             (content_length, timed_body(Arc::clone(&self.upstream), response).boxed())
         } else {

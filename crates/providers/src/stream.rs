@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::chat::{ChatStream, Chunk};
 use crate::error::ProviderErrorKind;
 use crate::fault::Fault;
 use crate::framing::{EVENT_BYTES_MAX, LineParser, SseParser};
-use crate::http::{Upstream, timed_body};
+use crate::http::{Response, Upstream, timed_body};
 
 /// How long to wait after the last chunk for the end of the body, so that the connection can be used again.
 const DRAIN_LIMIT: Duration = Duration::from_millis(20);

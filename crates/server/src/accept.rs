@@ -1,12 +1,16 @@
 //! Binding listeners and accepting connections.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::accepted::Accepted;
+use crate::guard::Guard;
 use crate::settings::{DialectName, ListenSettings};
 use crate::surface::Surface;
 use crate::tls;
@@ -50,6 +55,12 @@ pub struct Bound {
     pub has_tls: bool,
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
+}
+
+/// What every connection of a listener meets.
+struct Served {
+    router: Router,
+    guard: Guard,
 }
 
 /// Takes all addresses, or none.
@@ -96,7 +107,7 @@ impl Bound {
 
     /// Accepts until the gateway drains. The task is tracked by the lifecycle.
     pub fn serve(self, surface: &Surface, lifecycle: &Lifecycle) {
-        let router = surface.router(self.dialect);
+        let served = Arc::new(Served { router: surface.router(self.dialect), guard: surface.guard() });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let lifecycle = lifecycle.clone();
         lifecycle.clone().spawn(async move {
@@ -118,10 +129,10 @@ impl Bound {
                     tracing::warn!(limit = CONNECTIONS_MAX, "too many connections; one was let go");
                     continue;
                 };
-                let (router, acceptor, lifetime) = (router.clone(), self.acceptor.clone(), lifecycle.clone());
+                let (served, acceptor, lifetime) = (Arc::clone(&served), self.acceptor.clone(), lifecycle.clone());
                 let facts = Accepted { remote, listens_on_loopback: self.address.ip().is_loopback() };
                 lifecycle.spawn(async move {
-                    connection(stream, facts, router, acceptor, &lifetime).await;
+                    connection(stream, facts, served, acceptor, &lifetime).await;
                     drop(place);
                 });
             }
@@ -132,7 +143,7 @@ impl Bound {
 async fn connection(
     stream: TcpStream,
     facts: Accepted,
-    router: Router,
+    served: Arc<Served>,
     acceptor: Option<TlsAcceptor>,
     lifecycle: &Lifecycle,
 ) {
@@ -141,23 +152,42 @@ async fn connection(
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     match acceptor {
-        None => http(stream, facts, router, lifecycle).await,
+        None => http(stream, facts, served, lifecycle).await,
         Some(acceptor) => match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, facts, router, lifecycle).await,
+            Ok(Ok(stream)) => http(stream, facts, served, lifecycle).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn http<S>(stream: S, facts: Accepted, router: Router, lifecycle: &Lifecycle)
+/// The answer of the routes. A panic in one of them is this request's alone.
+async fn answer(router: &Router, request: Request<Incoming>) -> Response {
+    let answered = router.clone().oneshot(request.map(Body::new));
+    match AssertUnwindSafe(answered).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            let body = axum::Json(serde_json::json!({ "error": "Internal error" }));
+            (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+        }
+    }
+}
+
+async fn http<S>(stream: S, facts: Accepted, served: Arc<Served>, lifecycle: &Lifecycle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(facts);
         request.extensions_mut().insert(axum::extract::ConnectInfo(facts.remote));
-        router.clone().oneshot(request.map(Body::new))
+        let served = Arc::clone(&served);
+        async move {
+            Ok::<_, Infallible>(match served.guard.refusal(&request) {
+                Some(refused) => refused,
+                None => answer(&served.router, request).await,
+            })
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);

@@ -2,32 +2,26 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN, UPGRADE};
-use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
+use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dialect::origin::{is_host_allowed, is_origin_allowed};
 
 use crate::accepted::Accepted;
 
-#[derive(Clone)]
 pub(crate) struct Guard {
     pub origins: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     pub hosts: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
-/// Refuses foreign names on loopback listeners, and requests of foreign pages that would change
-/// something. Upgrades are judged by their dialect, which has words of its own for a refusal.
-pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.refusal(&request) {
-        Some(reason) => refuse(reason),
-        None => next.run(request).await,
-    }
-}
-
 impl Guard {
-    fn refusal(&self, request: &Request) -> Option<&'static str> {
+    /// Refuses foreign names on loopback listeners, and requests of foreign pages that would change
+    /// something. Upgrades are judged by their dialect, which has words of its own for a refusal.
+    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response> {
+        self.reason(request).map(refuse)
+    }
+
+    fn reason<B>(&self, request: &Request<B>) -> Option<&'static str> {
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let host = text(HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
         let on_loopback = request.extensions().get::<Accepted>().is_none_or(|accepted| accepted.listens_on_loopback);

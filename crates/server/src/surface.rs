@@ -13,10 +13,9 @@ use dialect::peer::PeerInfo;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use services::Services;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::accepted::Accepted;
-use crate::guard::{self, Guard};
+use crate::guard::Guard;
 use crate::ops_routes;
 use crate::settings::DialectName;
 
@@ -93,19 +92,16 @@ impl Surface {
             .route("/app/{*path}", get(no_page));
         router = router.merge(self.routes.clone());
         // Clients of this dialect upgrade wherever they like; what is served under a path stays there.
-        router = if dialect == DialectName::Argent {
+        if dialect == DialectName::Argent {
             let anywhere = Arc::clone(&own.upgrade);
             router.fallback(move |request: Knock| request.open(anywhere.clone(), None))
         } else {
             router.fallback(not_found)
-        };
-        let guard = Guard { origins: Arc::clone(&self.allowed_origins), hosts: Arc::clone(&self.allowed_hosts) };
-        router.layer(axum::middleware::from_fn_with_state(guard, guard::check)).layer(CatchPanicLayer::custom(
-            |_: Box<dyn std::any::Any + Send>| {
-                (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "error": "Internal error" })))
-                    .into_response()
-            },
-        ))
+        }
+    }
+
+    pub(crate) fn guard(&self) -> Guard {
+        Guard { origins: Arc::clone(&self.allowed_origins), hosts: Arc::clone(&self.allowed_hosts) }
     }
 }
 

@@ -124,6 +124,26 @@ impl Gate {
         let ip = client_ip(headers, Peer::of(request.extensions()).remote.ip(), self.rules().trusted_proxies());
         Asker { caller: self.authenticate(headers, token.as_deref()), ip }
     }
+
+    /// Identifies and counts a request before anything else is done with it; the [`Asker`] is then in its
+    /// extensions. Gives what is to be written on its answer: nothing when an outer layer counted it or
+    /// nobody counts it. `Err` is the answer of a request that is not admitted.
+    pub fn enter(&self, request: &mut Request) -> Result<Option<Admission>, Response> {
+        if request.extensions_mut().insert(Counted).is_some() {
+            return Ok(None);
+        }
+        let path = request.uri().path();
+        // Health checks are free.
+        let is_free = path == "/health" || path == "/api/health";
+        let is_openai = path.starts_with("/v1/");
+        let asker = self.identify(request);
+        let admission = (!is_free).then(|| self.count(&asker));
+        if let Some(admission) = admission.filter(|admission| !admission.is_admitted) {
+            return Err(refusal(admission, is_openai));
+        }
+        request.extensions_mut().insert(asker);
+        Ok(admission)
+    }
 }
 
 /// The address of the client: the peer's, or the left-most of `X-Forwarded-For` when the peer is a trusted proxy.
@@ -143,26 +163,19 @@ fn parse_ip(text: &str) -> Option<IpAddr> {
     bare.ok().map(|ip| ip.to_canonical())
 }
 
-/// The layer that identifies and counts every request. Health checks are free.
+/// The layer that identifies and counts every request.
 pub async fn limit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    if request.extensions_mut().insert(Counted).is_some() {
-        return next.run(request).await;
+    match gate.enter(&mut request) {
+        Ok(admission) => written(admission, next.run(request).await),
+        Err(refused) => refused,
     }
-    let path = request.uri().path();
-    let is_free = path == "/health" || path == "/api/health";
-    let is_openai = path.starts_with("/v1/");
-    let asker = gate.identify(&request);
-    if is_free {
-        request.extensions_mut().insert(asker);
-        return next.run(request).await;
+}
+
+/// An answer with what the client may still ask for.
+pub fn written(admission: Option<Admission>, mut response: Response) -> Response {
+    if let Some(admission) = admission {
+        admission.write(response.headers_mut());
     }
-    let admission = gate.count(&asker);
-    if !admission.is_admitted {
-        return refusal(admission, is_openai);
-    }
-    request.extensions_mut().insert(asker);
-    let mut response = next.run(request).await;
-    admission.write(response.headers_mut());
     response
 }
 

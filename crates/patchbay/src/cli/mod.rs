@@ -76,7 +76,8 @@ pub fn main() -> ExitCode {
     };
     // The first call wins; every TLS connection of the process needs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_park(crate::memory::on_park).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

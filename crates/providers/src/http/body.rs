@@ -6,12 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use reqwest::Response;
+use http_body_util::{BodyDataStream, BodyExt};
 use tokio::time::{Instant, Sleep};
 
-use super::upstream::Upstream;
+use super::upstream::{Response, Upstream};
 use crate::error::ProviderError;
 
 /// The pieces of `response` as they come. The first may take the time of a first byte, each further
@@ -19,7 +18,7 @@ use crate::error::ProviderError;
 pub(crate) fn timed_body(upstream: Arc<Upstream>, response: Response) -> TimedBody {
     let limit = upstream.limits.first_byte;
     TimedBody {
-        pieces: Some(response.bytes_stream().boxed()),
+        pieces: Some(response.into_body().into_data_stream()),
         timer: Box::pin(tokio::time::sleep(limit)),
         last_piece_at: Instant::now(),
         limit,
@@ -29,7 +28,7 @@ pub(crate) fn timed_body(upstream: Arc<Upstream>, response: Response) -> TimedBo
 
 pub(crate) struct TimedBody {
     /// `None` once ended; dropping it closes the connection.
-    pieces: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
+    pieces: Option<BodyDataStream<reqwest::Body>>,
     timer: Pin<Box<Sleep>>,
     last_piece_at: Instant,
     limit: Duration,

@@ -1,16 +1,22 @@
 //! The vendor's end of the line: where it is, how to authenticate, how long to wait.
 
 use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::Uri;
+use http_body_util::BodyExt;
 use model::Secret;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, RequestBuilder, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::near::Near;
 use super::refusal;
 use crate::error::{ProviderError, ProviderErrorKind};
 use crate::fault::{Fault, read_json};
@@ -25,15 +31,33 @@ const LIST_LIMIT: Duration = Duration::from_secs(15);
 /// How long a connection without a request is kept.
 const POOL_IDLE: Duration = Duration::from_secs(90);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const AGENT: &str = concat!("patchbay/", env!("CARGO_PKG_VERSION"));
+
+/// The head of an answer, and its body still to come.
+pub(crate) type Response = http::Response<reqwest::Body>;
 
 pub(crate) struct Upstream {
     pub name: Arc<str>,
     client: Client,
+    /// For a server on this machine that is spoken to in plain HTTP.
+    near: Option<Near>,
     /// Without a slash at its end.
     base_url: String,
     pub limits: Limits,
     /// What must not appear in a message, though a vendor may repeat it to us.
     secrets: Vec<Secret>,
+}
+
+/// An address that is called again and again.
+pub(crate) struct Endpoint {
+    url: Url,
+    uri: Uri,
+}
+
+impl Endpoint {
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
 }
 
 /// How a vendor wants its key.
@@ -55,9 +79,10 @@ impl Upstream {
     ) -> Result<Self, String> {
         let base_url = base_url.trim_end_matches('/').to_owned();
         let url = Url::parse(&base_url).map_err(|error| format!("`{base_url}` is not a URL: {error}"))?;
+        let headers = headers(settings, key, fixed)?;
         let mut builder = Client::builder()
-            .default_headers(headers(settings, key, fixed)?)
-            .user_agent(concat!("patchbay/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers.clone())
+            .user_agent(AGENT)
             .connect_timeout(settings.limits().connect)
             // A redirect would carry the key to a place that nobody configured.
             .redirect(redirect::Policy::none())
@@ -68,12 +93,15 @@ impl Upstream {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_adaptive_window(true)
             .pool_idle_timeout(POOL_IDLE);
+        let mut near = None;
         if is_loopback(&url) {
             builder = builder.no_proxy();
+            near = (url.scheme() == "http")
+                .then(|| Near::new(with_usual(headers), settings.limits().connect, KEEP_ALIVE, POOL_IDLE));
         }
         let client = builder.build().map_err(|error| format!("no HTTP client: {}", root_cause(&error)))?;
         let secrets = settings.api_key.iter().chain(settings.headers.values()).cloned().collect();
-        Ok(Self { name: name.into(), client, base_url, limits: settings.limits(), secrets })
+        Ok(Self { name: name.into(), client, near, base_url, limits: settings.limits(), secrets })
     }
 
     pub fn error(&self, kind: ProviderErrorKind, message: impl Into<String>) -> ProviderError {
@@ -90,18 +118,44 @@ impl Upstream {
             .map_err(|error| self.error(ProviderErrorKind::BadRequest, format!("`{path}` is not a path: {error}")))
     }
 
-    pub fn post(&self, url: Url, body: impl Into<reqwest::Body>) -> RequestBuilder {
-        self.client.post(url).header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
+    /// The address of `path`, ready to be called.
+    pub fn endpoint(&self, path: &str) -> Result<Endpoint, ProviderError> {
+        let url = self.url(path)?;
+        let uri = url
+            .as_str()
+            .parse()
+            .map_err(|error| self.error(ProviderErrorKind::BadRequest, format!("`{url}` cannot be called: {error}")))?;
+        Ok(Endpoint { url, uri })
+    }
+
+    /// Sends JSON and waits for the head of the answer, whatever its status.
+    pub async fn call(&self, endpoint: &Endpoint, body: Bytes) -> Result<Response, ProviderError> {
+        let Some(near) = &self.near else { return self.send(self.post(endpoint.url.clone(), body)).await };
+        match tokio::time::timeout(self.limits.first_byte, near.post(endpoint.uri.clone(), body)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.near_error(&error)),
+            Err(_) => Err(self.silent(self.limits.first_byte)),
+        }
+    }
+
+    /// Calls and takes only an answer of success.
+    pub async fn call_json(&self, endpoint: &Endpoint, body: &impl Serialize) -> Result<Response, ProviderError> {
+        let response = self.call(endpoint, json(body).into()).await?;
+        self.accepted(response).await
+    }
+
+    fn post(&self, url: Url, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.client.post(url).header(CONTENT_TYPE, JSON).body(body)
     }
 
     pub fn post_json(&self, url: Url, body: &impl Serialize) -> RequestBuilder {
-        self.post(url, serde_json::to_vec(body).expect("a request is made of values that JSON has"))
+        self.post(url, json(body))
     }
 
     /// Sends and waits for the head of the answer, whatever its status.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, ProviderError> {
         match tokio::time::timeout(self.limits.first_byte, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => Ok(response.into()),
             Ok(Err(error)) => Err(self.transport_error(&error)),
             Err(_) => Err(self.silent(self.limits.first_byte)),
         }
@@ -110,6 +164,10 @@ impl Upstream {
     /// Sends and takes only an answer of success.
     pub async fn send_accepted(&self, request: RequestBuilder) -> Result<Response, ProviderError> {
         let response = self.send(request).await?;
+        self.accepted(response).await
+    }
+
+    async fn accepted(&self, response: Response) -> Result<Response, ProviderError> {
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
@@ -165,23 +223,34 @@ impl Upstream {
         self.without_secrets(self.error(kind, message))
     }
 
+    fn near_error(&self, error: &hyper_util::client::legacy::Error) -> ProviderError {
+        let cause = innermost(error);
+        let is_timeout = cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        self.without_secrets(match error.is_connect() {
+            true if is_timeout => self.error(ProviderErrorKind::Timeout, "the connection took too long"),
+            true => self.error(ProviderErrorKind::Unreachable, format!("cannot reach {}: {cause}", self.base_url)),
+            false => self.error(ProviderErrorKind::Cut, format!("the connection broke off: {cause}")),
+        })
+    }
+
     pub fn silent(&self, limit: Duration) -> ProviderError {
         self.error(ProviderErrorKind::Timeout, format!("no answer within {} ms", limit.as_millis()))
     }
 
-    async fn read_all(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, ProviderError> {
+    async fn read_all(&self, response: Response, limit: usize) -> Result<Vec<u8>, ProviderError> {
+        let mut pieces = response.into_body().into_data_stream();
         let mut bytes = Vec::new();
         loop {
-            match tokio::time::timeout(self.limits.silence, response.chunk()).await {
-                Ok(Ok(Some(piece))) => {
+            match tokio::time::timeout(self.limits.silence, pieces.next()).await {
+                Ok(Some(Ok(piece))) => {
                     let room = limit - bytes.len();
                     bytes.extend_from_slice(&piece[..piece.len().min(room)]);
                     if bytes.len() == limit {
                         return Ok(bytes);
                     }
                 }
-                Ok(Ok(None)) => return Ok(bytes),
-                Ok(Err(error)) => return Err(self.transport_error(&error)),
+                Ok(None) => return Ok(bytes),
+                Ok(Some(Err(error))) => return Err(self.transport_error(&error)),
                 Err(_) => return Err(self.silent(self.limits.silence)),
             }
         }
@@ -203,6 +272,20 @@ impl Upstream {
         }
         text
     }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a request is made of values that JSON has")
+}
+
+/// With what the general client adds by itself.
+fn with_usual(mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+    headers
 }
 
 fn headers(
@@ -244,9 +327,13 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The innermost cause: `connection refused` rather than `error sending request`.
 fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
+    innermost(error).to_string()
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    cause
 }

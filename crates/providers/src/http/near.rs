@@ -1,0 +1,43 @@
+//! A client for servers on this machine, and nothing in between.
+//!
+//! What the general client does for every request (proxies, redirects, cookies, decoding, parsing
+//! the address again) no server of this machine needs, and it costs as much as the rest of a
+//! request that is passed through.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+pub(crate) struct Near {
+    client: Client<HttpConnector, Full<Bytes>>,
+    /// Of every request.
+    headers: HeaderMap,
+}
+
+impl Near {
+    pub fn new(headers: HeaderMap, connect: Duration, keep_alive: Duration, pool_idle: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(connect));
+        connector.set_keepalive(Some(keep_alive));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(pool_idle)
+            .build(connector);
+        Self { client, headers }
+    }
+
+    /// Waits for the head of the answer, whatever its status.
+    pub async fn post(&self, uri: Uri, body: Bytes) -> Result<Response<reqwest::Body>, Error> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        request.headers_mut().clone_from(&self.headers);
+        Ok(self.client.request(request).await?.map(reqwest::Body::wrap))
+    }
+}
