@@ -12,8 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hyper::body::Body as _;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -119,7 +118,7 @@ impl Provider for OpenAi {
         };
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (status, content_type, retry_after) = (response.status(), header(CONTENT_TYPE), header(RETRY_AFTER));
-        let content_length = response.body().size_hint().exact();
+        let content_length = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let (content_length, body) = if status.is_success() {
             (content_length, timed_body(Arc::clone(&self.upstream), response).boxed())
         } else {

@@ -54,20 +54,15 @@ const ONLY_FOR_PATCHBAY: &[&str] = &["store-sqlite", "store-postgres", "local-mo
 /// What speaks HTTP, and the only crates that may.
 const WIRE: &[(&[&str], &[&str], &str)] = &[
     (
-        &[
-            "axum",
-            "http",
-            "http-body",
-            "http-body-util",
-            "hyper",
-            "hyper-util",
-            "tower",
-            "tower-http",
-            "tungstenite",
-            "tokio-tungstenite",
-        ],
+        &["axum", "hyper", "tower", "tower-http", "tungstenite", "tokio-tungstenite"],
         &["dialect", "dialect-*", "server", "patchbay", "testkit"],
         "only dialects and the server know HTTP, SSE and frames",
+    ),
+    (
+        // What both ends of HTTP are made of.
+        &["http", "http-body", "http-body-util", "hyper-util"],
+        &["dialect", "dialect-*", "server", "providers", "patchbay", "testkit"],
+        "only dialects, the server and providers know HTTP",
     ),
     (
         &["reqwest"],
