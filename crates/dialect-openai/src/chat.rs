@@ -44,9 +44,11 @@ use pieces::Pieces;
 /// Answer a conversation, whole or as a stream of events.
 ///
 /// The model `agent/<id>` is an agent: its turn runs in a session of its own and nothing of it is
-/// remembered. `<provider>/<model>` is a model of a configured provider, listed or not. A stream
-/// ends with a chunk of usage, unless `stream_options.include_usage` is false, and `[DONE]`; a
-/// connection that the client drops ends the work at once.
+/// remembered. It runs its own tools and gives calls of the request's `tools` back, with the finish
+/// reason `tool_calls`; the next request carries the results. `<provider>/<model>` is a model of a
+/// configured provider, listed or not. A stream ends with a chunk of usage, unless
+/// `stream_options.include_usage` is false, and `[DONE]`; a connection that the client drops ends the
+/// work at once.
 #[derive(schemars::JsonSchema)]
 struct CreateChatCompletion;
 

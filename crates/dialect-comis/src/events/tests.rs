@@ -28,6 +28,7 @@ fn ended(run: RunRef, outcome: RunOutcome, response: &str) -> Event {
         iterations: 1,
         tool_calls: 0,
         duration_ms: 5,
+        client_calls: Vec::new(),
     }
 }
 

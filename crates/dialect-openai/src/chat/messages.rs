@@ -28,7 +28,12 @@ pub(super) enum PartKind {
 
 /// Whether a message calls for an answer.
 pub(super) fn asks(message: &NewMessage) -> bool {
-    matches!(message.role, Role::User | Role::Tool) && !message.content.is_empty()
+    match message.role {
+        // A tool may have nothing to say.
+        Role::Tool => true,
+        Role::User => !message.content.is_empty(),
+        Role::System | Role::Assistant => false,
+    }
 }
 
 /// What is found while reading messages in order.

@@ -3,6 +3,7 @@
 
 mod agents;
 mod auth;
+mod client_tools;
 mod embeddings;
 mod models;
 mod relay;

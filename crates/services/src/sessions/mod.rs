@@ -240,6 +240,7 @@ fn ended_with_session(run: Run) -> Event {
         iterations: 0,
         tool_calls: 0,
         duration_ms: 0,
+        client_calls: Vec::new(),
     }
 }
 
