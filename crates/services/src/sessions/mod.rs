@@ -4,6 +4,7 @@
 //! [`Runs`](crate::Runs), which holds the session still first.
 
 mod compaction;
+mod fork;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use model::{
 use store::{Snapshot, Store, StoreError, Tx};
 
 pub use compaction::{CompactOptions, Compaction};
+pub use fork::Fork;
 pub use store::{MessagePage, SearchQuery, SessionFilter, SessionPage};
 
 use crate::agents::Agents;
@@ -85,6 +87,13 @@ impl Sessions {
     pub async fn first_user_text(&self, id: &SessionId) -> Result<Option<String>, OpError> {
         let id = id.clone();
         self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.messages().first_user_text(&id)?)).await
+    }
+
+    /// The text of a message; `None` when it is not there any more.
+    pub(crate) async fn message_text(&self, id: &model::MessageId) -> Result<Option<String>, OpError> {
+        let id = id.clone();
+        let message = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.messages().get(&id)?)).await?;
+        Ok(message.map(|message| message.body.content.text().into_owned()))
     }
 
     /// The newest runs of a session, newest first.
