@@ -21,7 +21,7 @@ use crate::check::Issues;
 use crate::errors::ApiError;
 
 /// An accepted turn. It starts when its first piece is asked for; dropping it cancels the turn.
-pub(super) struct AgentTurn {
+pub(crate) struct AgentTurn {
     services: Arc<Services>,
     id: RunId,
     follower: Option<RunFollower>,
@@ -30,6 +30,8 @@ pub(super) struct AgentTurn {
     text: TextSoFar,
     /// Bytes of it that were handed out.
     seen: usize,
+    /// Bytes of reasoning that were handed out.
+    seen_reasoning: usize,
     queue: VecDeque<Piece>,
     is_over: bool,
 }
@@ -72,6 +74,7 @@ impl AgentTurn {
             start: accepted.start,
             text: TextSoFar::new(),
             seen: 0,
+            seen_reasoning: 0,
             queue: VecDeque::new(),
             is_over: false,
         })
@@ -123,6 +126,7 @@ impl AgentTurn {
     fn event(&mut self, event: &Event) -> Result<(), ApiError> {
         match event {
             Event::RunDelta { so_far, .. } => self.grow(so_far),
+            Event::RunThinking { so_far, .. } => self.grow_reasoning(so_far),
             Event::InputRequested { prompt, options, .. } => self.question(prompt, options),
             Event::RunEnded { outcome, response, usage, iterations, client_calls, .. } => {
                 // Deltas that were missed are in the text all the same.
@@ -155,6 +159,15 @@ impl AgentTurn {
             self.queue.push_back(Piece::Text(more));
         }
         self.text = so_far.clone();
+    }
+
+    fn grow_reasoning(&mut self, so_far: &TextSoFar) {
+        let from = self.seen_reasoning;
+        if so_far.len() > from {
+            self.seen_reasoning = so_far.len();
+            let more = so_far.with(|text| text.get(from..).unwrap_or_default().to_owned());
+            self.queue.push_back(Piece::Reasoning(more));
+        }
     }
 
     /// Nobody can answer within this request: the question is the answer, and the next request

@@ -7,5 +7,6 @@ mod client_tools;
 mod embeddings;
 mod models;
 mod relay;
+mod responses;
 mod support;
 mod translated;
