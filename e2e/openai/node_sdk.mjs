@@ -10,7 +10,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 
 import OpenAI from "openai";
-import { zodResponseFormat } from "openai/helpers/zod";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
 const baseURL = process.env.PATCHBAY_URL.replace(/\/$/, "") + "/v1";
@@ -26,6 +26,7 @@ const WEATHER = {
     parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false },
   },
 };
+const TOOL = { type: "function", strict: true, ...WEATHER.function };
 const messages = [{ role: "user", content: "hi" }];
 
 // The vendors.
@@ -170,6 +171,78 @@ const tests = {
     assert.deepEqual(asked, [{ city: "Oslo" }]);
   },
 
+  async "client tools on an agent"() {
+    const asked = [];
+    const weather = { ...WEATHER.function, parse: JSON.parse, function: (args) => (asked.push(args), "7 degrees") };
+    const tools = [{ type: "function", function: weather }];
+    const run = client.chat.completions.runTools({ model: "agent/main", messages, tools });
+    assert.equal(await run.finalContent(), TEXT);
+    const streamed = client.chat.completions.runTools({ model: "agent/main", messages, tools, stream: true });
+    assert.equal(await streamed.finalContent(), TEXT);
+    assert.deepEqual(asked, [{ city: "Oslo" }, { city: "Oslo" }]);
+    assert.equal(seen.at(-1).messages.at(-1).content, "7 degrees");
+    const final = await client.chat.completions.stream({ model: "agent/main", messages, tools: [WEATHER] }).finalChatCompletion();
+    assert.equal(final.choices[0].finish_reason, "tool_calls");
+    assert.deepEqual(JSON.parse(final.choices[0].message.tool_calls[0].function.arguments), { city: "Oslo" });
+  },
+
+  async "whole responses"() {
+    for (const model of ["up/scripted", "claude/scripted", "agent/main", "main"]) {
+      const response = await client.responses.create({ model, input: "hi", instructions: "be brief" });
+      assert.deepEqual([response.output_text, response.status, response.model, response.usage.total_tokens], [TEXT, "completed", model, 9]);
+    }
+  },
+
+  async "streamed responses"() {
+    for (const model of ["up/scripted", "claude/scripted", "agent/main"]) {
+      const all = [];
+      for await (const event of await client.responses.create({ model, input: "hi", stream: true })) all.push(event);
+      assert.deepEqual(all.map((event) => event.sequence_number), [...all.keys()]);
+      assert.deepEqual([all[0].type, all[1].type, all.at(-1).type], ["response.created", "response.in_progress", "response.completed"]);
+      const deltas = all.filter((event) => event.type === "response.output_text.delta");
+      assert.equal(deltas.map((event) => event.delta).join(""), TEXT);
+    }
+  },
+
+  async "the stream helper of responses"() {
+    for (const model of ["up/scripted", "claude/scripted", "agent/main"]) {
+      const stream = client.responses.stream({ model, input: "hi" });
+      let text = "";
+      stream.on("response.output_text.delta", (event) => (text += event.delta));
+      assert.equal((await stream.finalResponse()).output_text, TEXT);
+      assert.equal(text, TEXT);
+      const [call] = (await client.responses.stream({ model, input: "hi", tools: [TOOL] }).finalResponse()).output;
+      assert.deepEqual([call.type, call.name, JSON.parse(call.arguments)], ["function_call", "weather", { city: "Oslo" }]);
+    }
+  },
+
+  async "responses go on"() {
+    for (const model of ["up/scripted", "agent/main"]) {
+      const first = await client.responses.create({ model, input: "hi", tools: [TOOL] });
+      const [call] = first.output;
+      assert.deepEqual([call.type, call.name], ["function_call", "weather"]);
+      const result = { type: "function_call_output", call_id: call.call_id, output: "7 degrees" };
+      const second = await client.responses.create({ model, previous_response_id: first.id, input: [result], tools: [TOOL] });
+      assert.deepEqual([second.output_text, second.previous_response_id], [TEXT, first.id]);
+      const input = [...messages, ...first.output, result];
+      assert.equal((await client.responses.create({ model, input, tools: [TOOL], store: false })).output_text, TEXT);
+      const kept = await client.responses.retrieve(second.id);
+      assert.deepEqual([kept.id, kept.output_text], [second.id, TEXT]);
+      await client.responses.delete(second.id);
+      await assert.rejects(client.responses.retrieve(second.id), OpenAI.NotFoundError);
+      const lost = await client.responses.create({ model, previous_response_id: second.id, input: "hi" }).catch((error) => error);
+      assert.deepEqual([lost.code, lost.param], ["previous_response_not_found", "previous_response_id"]);
+    }
+  },
+
+  async "parsed responses"() {
+    const text = { format: zodTextFormat(z.object({ city: z.string(), degrees: z.number() }), "weather") };
+    const response = await client.responses.parse({ model: "up/scripted", input: "hi", text });
+    assert.deepEqual(response.output_parsed, { city: "Oslo", degrees: 7 });
+    const final = await client.responses.stream({ model: "up/scripted", input: "hi", text }).finalResponse();
+    assert.deepEqual(final.output_parsed, { city: "Oslo", degrees: 7 });
+  },
+
   async "parsed answers"() {
     const response_format = zodResponseFormat(z.object({ city: z.string(), degrees: z.number() }), "weather");
     const answer = await client.chat.completions.parse({ model: "up/scripted", messages, response_format });
@@ -199,7 +272,8 @@ const tests = {
     const stranger = new OpenAI({ baseURL, apiKey: "nobody-knows-this-token", maxRetries: 0 });
     await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
     await assert.rejects(create({ model: "agent/nobody" }), OpenAI.NotFoundError);
-    const mixed = await create({ model: "agent/main", tools: [WEATHER] }).catch((error) => error);
+    const own = { type: "function", function: { name: "current_time" } };
+    const mixed = await create({ model: "agent/main", tools: [own] }).catch((error) => error);
     assert.ok(mixed instanceof OpenAI.BadRequestError);
     assert.equal(mixed.param, "tools");
     const hot = await create({ model: "agent/main", temperature: 3 }).catch((error) => error);

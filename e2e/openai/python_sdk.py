@@ -25,6 +25,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}}
 ARGUMENTS = '{"city": "Oslo"}'
+TOOL = {"type": "function", "strict": True, **WEATHER["function"]}
 
 
 class Vendor(BaseHTTPRequestHandler):
@@ -70,7 +71,8 @@ class Vendor(BaseHTTPRequestHandler):
                     "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
         yield chunk({"role": "assistant", "content": ""})
         # An agent offers its own tools, and the turn shall end with words.
-        if any(tool["function"]["name"] == "weather" for tool in body.get("tools", [])):
+        is_answered = any(message["role"] == "tool" for message in body["messages"])
+        if not is_answered and any(tool["function"]["name"] == "weather" for tool in body.get("tools", [])):
             yield chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}]})
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": ARGUMENTS[:7]}}]})
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": ARGUMENTS[7:]}}]})
@@ -209,6 +211,89 @@ def streamed_tools():
         assert final.choices[0].finish_reason == "tool_calls"
 
 
+@test
+def client_tools_on_an_agent():
+    answer = client.chat.completions.create(model="agent/main", messages=HI, tools=[WEATHER])
+    message = answer.choices[0].message
+    call = message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Oslo"}), call
+    assert (message.content, answer.choices[0].finish_reason) == (None, "tool_calls")
+    result = {"role": "tool", "tool_call_id": call.id, "content": "7 degrees"}
+    final = client.chat.completions.create(model="agent/main", messages=[*HI, message, result], tools=[WEATHER])
+    assert (final.choices[0].message.content, final.choices[0].finish_reason) == ("".join(WORDS), "stop")
+    assert Vendor.seen[-1]["messages"][-1]["content"] == "7 degrees"
+    with client.chat.completions.stream(model="agent/main", messages=HI, tools=[WEATHER], tool_choice="required") as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_completion()
+    assert Vendor.seen[-1]["tool_choice"] == "required"
+    assert "tool_calls.function.arguments.done" in kinds, kinds
+    assert json.loads(final.choices[0].message.tool_calls[0].function.arguments) == {"city": "Oslo"}
+    assert final.choices[0].finish_reason == "tool_calls"
+
+
+@test
+def whole_responses():
+    for model in ("up/scripted", "claude/scripted", "agent/main", "main"):
+        response = client.responses.create(model=model, input="hi", instructions="be brief")
+        assert (response.output_text, response.status, response.model) == ("".join(WORDS), "completed", model), response
+        assert (response.usage.total_tokens, response.instructions, response.error) == (9, "be brief", None)
+
+
+@test
+def streamed_responses():
+    for model in ("up/scripted", "claude/scripted", "agent/main"):
+        events = list(client.responses.create(model=model, input=[{"role": "user", "content": "hi"}], stream=True))
+        kinds = [event.type for event in events]
+        assert kinds[:4] == ["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added"]
+        assert kinds[-4:] == ["response.output_text.done", "response.content_part.done", "response.output_item.done", "response.completed"]
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "".join(WORDS)
+        assert events[-1].response.output_text == "".join(WORDS)
+
+
+@test
+def the_stream_helper_of_responses():
+    for model in ("up/scripted", "claude/scripted", "agent/main"):
+        with client.responses.stream(model=model, input="hi") as stream:
+            text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+            final = stream.get_final_response()
+        assert text == final.output_text == "".join(WORDS)
+        with client.responses.stream(model=model, input="hi", tools=[TOOL]) as stream:
+            done = [event for event in stream if event.type == "response.function_call_arguments.done"]
+            final = stream.get_final_response()
+        assert [json.loads(event.arguments) for event in done] == [{"city": "Oslo"}]
+        assert (final.output[-1].type, final.output[-1].name) == ("function_call", "weather")
+
+
+@test
+def responses_go_on():
+    for model in ("up/scripted", "agent/main"):
+        first = client.responses.create(model=model, input="hi", tools=[TOOL])
+        call = first.output[0]
+        assert (call.type, call.name, json.loads(call.arguments)) == ("function_call", "weather", {"city": "Oslo"}), first
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": "7 degrees"}
+        second = client.responses.create(model=model, previous_response_id=first.id, input=[result], tools=[TOOL])
+        assert (second.output_text, second.previous_response_id) == ("".join(WORDS), first.id)
+        sent = client.responses.create(model=model, input=[{"role": "user", "content": "hi"}, *first.output, result], tools=[TOOL], store=False)
+        assert sent.output_text == "".join(WORDS)
+        third = client.responses.create(model=model, previous_response_id=second.id, input="thanks")
+        said = [message["content"] for message in Vendor.seen[-1]["messages"] if message["role"] == "user"]
+        assert said == ["hi", "thanks"] and third.output_text, said
+        refused(openai.NotFoundError, lambda: client.responses.retrieve(sent.id))
+
+
+@test
+def responses_are_kept_and_deleted():
+    response = client.responses.create(model="agent/main", input="hi", metadata={"a": "b"})
+    assert client.responses.retrieve(response.id) == response
+    client.responses.delete(response.id)
+    refused(openai.NotFoundError, lambda: client.responses.retrieve(response.id))
+    error = refused(openai.BadRequestError, lambda: client.responses.create(model="main", input="hi", previous_response_id=response.id))
+    assert (error.param, error.code) == ("previous_response_id", "previous_response_not_found")
+    error = refused(openai.BadRequestError, lambda: client.responses.create(model="main", input="hi", background=True))
+    assert error.param == "background"
+
+
 class Weather(BaseModel):
     city: str
     degrees: int
@@ -220,6 +305,14 @@ def parsed_answers():
     assert answer.choices[0].message.parsed == Weather(city="Oslo", degrees=7)
     with client.chat.completions.stream(model="up/scripted", messages=HI, response_format=Weather) as stream:
         assert stream.get_final_completion().choices[0].message.parsed == Weather(city="Oslo", degrees=7)
+
+
+@test
+def parsed_responses():
+    response = client.responses.parse(model="up/scripted", input="hi", text_format=Weather)
+    assert response.output_parsed == Weather(city="Oslo", degrees=7)
+    with client.responses.stream(model="up/scripted", input="hi", text_format=Weather) as stream:
+        assert stream.get_final_response().output_parsed == Weather(city="Oslo", degrees=7)
 
 
 @test
@@ -247,8 +340,9 @@ def errors_are_those_of_the_sdk():
     stranger = client.with_options(api_key="nobody-knows-this-token")
     refused(openai.AuthenticationError, lambda: stranger.models.list())
     refused(openai.NotFoundError, lambda: client.chat.completions.create(model="agent/nobody", messages=HI))
-    error = refused(openai.BadRequestError, lambda: client.chat.completions.create(model="agent/main", messages=HI, tools=[WEATHER]))
-    assert error.param == "tools" and "agents run their own tools" in error.message
+    own = {"type": "function", "function": {"name": "current_time"}}
+    error = refused(openai.BadRequestError, lambda: client.chat.completions.create(model="agent/main", messages=HI, tools=[own]))
+    assert error.param == "tools" and "current_time" in error.message
     error = refused(openai.BadRequestError, lambda: client.chat.completions.create(model="agent/main", messages=HI, temperature=3))
     assert (error.type, error.param) == ("invalid_request_error", "temperature")
     refused(openai.BadRequestError, lambda: client.chat.completions.create(model="agent/main", messages=[]))

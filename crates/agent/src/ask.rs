@@ -160,10 +160,13 @@ impl Course<'_> {
             messages.push(NewMessage::system(self.turn.system.as_str()));
         }
         messages.extend(transcript::for_provider(&self.turn.history, &model.provider));
+        let (tool_choice, parallel_tool_calls) = self.toolbox.choice();
         ChatRequest {
             model: model.model.to_string(),
             messages,
             tools: self.toolbox.specs().to_vec(),
+            tool_choice,
+            parallel_tool_calls,
             thinking: Some(self.turn.thinking),
             sampling: self.turn.sampling.clone(),
             ..ChatRequest::default()

@@ -25,7 +25,7 @@ pub(crate) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub(crate) fn new(mut turn: Turn, router: &'a Router, journal: &'a dyn Journal) -> Self {
-        let toolbox = Toolbox::new(std::mem::take(&mut turn.tools));
+        let toolbox = Toolbox::new(mem::take(&mut turn.tools), mem::take(&mut turn.client_tools));
         turn.system = toolbox.with_guidance(mem::take(&mut turn.system));
         let gauge = Gauge::new(&turn.system, toolbox.chars());
         Self { turn, router, journal, toolbox, gauge, model: None, repetition: Repetition::default() }

@@ -1,4 +1,5 @@
-//! The loop of a turn: ask the model, run the tools it wants, until it has nothing more to ask for.
+//! The loop of a turn: ask the model, run the tools it wants, until it has nothing more to ask for or
+//! wants what only the client can run.
 
 use std::mem;
 
@@ -26,8 +27,9 @@ impl Turn {
 
 impl Course<'_> {
     async fn drive(&mut self) -> Result<TurnEnd, JournalError> {
-        let open = mem::take(&mut self.turn.open_calls);
-        self.run_calls(open).await?;
+        if let Some(end) = self.take_up().await? {
+            return Ok(end);
+        }
         let mut was_empty = false;
         loop {
             if self.is_cancelled() {
@@ -46,10 +48,10 @@ impl Course<'_> {
                 if self.is_cancelled() {
                     return Ok(TurnEnd::Cancelled { partial: answer.into_partial() });
                 }
-                if let Some(error) = self.take_step(answer.message).await? {
-                    return Ok(TurnEnd::Failed { error, partial: None });
+                match self.take_step(answer.message, answer.reason).await? {
+                    Some(end) => return Ok(end),
+                    None => continue,
                 }
-                continue;
             }
             let may_go_on = self.limit_reached().is_none();
             let is_empty = answer.message.content.is_empty() && answer.reason == EndReason::Stop;
@@ -67,16 +69,41 @@ impl Course<'_> {
         }
     }
 
-    /// Writes an answer down and runs its tools. Gives the fault that ends the turn when the model
-    /// goes round in a circle.
-    async fn take_step(&mut self, message: NewMessage) -> Result<Option<RunError>, JournalError> {
+    /// Ends what a restart left open of the last step.
+    async fn take_up(&mut self) -> Result<Option<TurnEnd>, JournalError> {
+        let open = mem::take(&mut self.turn.open_calls);
+        let (clients, own): (Vec<OpenCall>, Vec<OpenCall>) =
+            open.into_iter().partition(|open| self.toolbox.is_clients(&open.call.name));
+        self.run_calls(own).await?;
+        if clients.is_empty() || self.is_cancelled() {
+            return Ok(None);
+        }
+        let asked = self.turn.history.iter().rfind(|message| !message.tool_calls.is_empty());
+        let text = asked.map(|message| message.content.text().into_owned()).unwrap_or_default();
+        let calls = clients.into_iter().map(|open| open.call).collect();
+        Ok(Some(TurnEnd::HandedBack { text, calls, reason: EndReason::ToolCalls }))
+    }
+
+    /// Writes an answer down and runs the agent's own tools. Gives the end of the turn when the
+    /// client has calls to run, or when the model goes round in a circle.
+    ///
+    /// An answer may ask for both: the own ones are run first, so that the conversation lacks
+    /// nothing but the client's results when it is gone on with.
+    async fn take_step(&mut self, message: NewMessage, reason: EndReason) -> Result<Option<TurnEnd>, JournalError> {
+        let text = message.content.text().into_owned();
         let calls = self.write_step(message).await?;
-        let open = calls.into_iter().map(|call| OpenCall { call, was_started: false }).collect();
+        let (clients, own): (Vec<ToolCall>, Vec<ToolCall>) =
+            calls.into_iter().partition(|call| self.toolbox.is_clients(&call.name));
+        let open = own.into_iter().map(|call| OpenCall { call, was_started: false }).collect();
         let outcomes = self.run_calls(open).await?;
         if self.is_cancelled() {
             return Ok(None);
         }
-        Ok(self.repetition.fault(&outcomes))
+        if !clients.is_empty() {
+            let reason = if reason == EndReason::Length { reason } else { EndReason::ToolCalls };
+            return Ok(Some(TurnEnd::HandedBack { text, calls: clients, reason }));
+        }
+        Ok(self.repetition.fault(&outcomes).map(|error| TurnEnd::Failed { error, partial: None }))
     }
 
     async fn write_step(&mut self, mut message: NewMessage) -> Result<Vec<ToolCall>, JournalError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use model::ToolCall;
+use model::{ClientTool, ClientTools, ToolCall, ToolChoice};
 use providers::ToolSpec;
 use tools::{CheckedTool, ToolContext, ToolError, ToolOutput};
 
@@ -16,21 +16,43 @@ use crate::prompt;
 /// tool that has just done its work gets to say so.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
-/// The tools of a turn, ready to be called.
+/// The tools of a turn, ready to be called, and those that its client runs.
 pub(crate) struct Toolbox {
     tools: Vec<CheckedTool>,
+    /// Without tools when the model shall not call them.
+    client: ClientTools,
+    /// The own tools, then the client's.
     specs: Vec<ToolSpec>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(tools: Vec<CheckedTool>) -> Self {
-        let specs = tools.iter().map(spec).collect();
-        Self { tools, specs }
+    pub(crate) fn new(tools: Vec<CheckedTool>, mut client: ClientTools) -> Self {
+        if client.choice == ToolChoice::None {
+            client.tools.clear();
+        }
+        let specs = tools.iter().map(spec).chain(client.tools.iter().map(client_spec)).collect();
+        Self { tools, client, specs }
     }
 
     /// How much of the model's context the tools take, in characters.
     pub(crate) fn chars(&self) -> usize {
-        self.tools.iter().map(CheckedTool::chars).sum()
+        let of_client =
+            |tool: &ClientTool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
+        let own: usize = self.tools.iter().map(CheckedTool::chars).sum();
+        own + self.client.tools.iter().map(of_client).sum::<usize>()
+    }
+
+    /// Whether the client runs this tool.
+    pub(crate) fn is_clients(&self, name: &str) -> bool {
+        self.get(name).is_none() && self.client.tools.iter().any(|tool| tool.name == name)
+    }
+
+    /// What the client says of calls; its choice among tools that the model is not shown is none.
+    pub(crate) fn choice(&self) -> (ToolChoice, Option<bool>) {
+        if self.client.tools.is_empty() {
+            return (ToolChoice::Auto, None);
+        }
+        (self.client.choice.clone(), self.client.parallel)
     }
 
     pub(crate) fn specs(&self) -> &[ToolSpec] {
@@ -39,7 +61,7 @@ impl Toolbox {
 
     /// The system text, with what to know about tools when there are any.
     pub(crate) fn with_guidance(&self, system: String) -> String {
-        match (self.tools.is_empty(), system.is_empty()) {
+        match (self.specs.is_empty(), system.is_empty()) {
             (true, _) => system,
             (false, true) => String::from(prompt::TOOL_GUIDANCE),
             (false, false) => format!("{system}\n\n{}", prompt::TOOL_GUIDANCE),
@@ -52,7 +74,7 @@ impl Toolbox {
 
     /// For a model that named a tool that it does not have.
     fn unknown(&self, name: &str) -> String {
-        let mut names: Vec<&str> = self.tools.iter().map(|checked| checked.tool().name()).collect();
+        let mut names: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
         if names.is_empty() {
             return format!("there is no tool `{name}`, nor any other");
         }
@@ -87,6 +109,14 @@ fn spec(checked: &CheckedTool) -> ToolSpec {
         name: checked.tool().name().to_owned(),
         description: checked.tool().description().to_owned(),
         parameters: Arc::clone(checked.parameters()),
+    }
+}
+
+fn client_spec(tool: &ClientTool) -> ToolSpec {
+    ToolSpec {
+        name: tool.name.clone(),
+        description: tool.description.clone(),
+        parameters: Arc::new(tool.parameters.clone()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One turn: what it needs, and how it ended.
 
-use model::{EndReason, ModelRef, NewMessage, RunError, Thinking, ToolCall, Usage};
+use model::{ClientTools, EndReason, ModelRef, NewMessage, RunError, Thinking, ToolCall, Usage};
 use providers::Sampling;
 use tools::{CheckedTool, ToolContext};
 
@@ -22,7 +22,8 @@ pub struct TurnLimits {
     pub tool_output_chars: usize,
 }
 
-/// Everything one turn needs. `history` ends with the user message, or with what was written of the turn before a restart.
+/// Everything one turn needs. `history` ends with the user message or the result of a client's tool,
+/// or with what was written of the turn before a restart.
 pub struct Turn {
     /// The model asked for, then its fallbacks.
     pub candidates: Vec<ModelRef>,
@@ -30,6 +31,9 @@ pub struct Turn {
     pub history: Vec<NewMessage>,
     pub open_calls: Vec<OpenCall>,
     pub tools: Vec<CheckedTool>,
+    /// Shown to the model beside `tools`, none of which has the same name. They are not run here: a
+    /// call of one ends the turn.
+    pub client_tools: ClientTools,
     pub context: ToolContext,
     pub thinking: Thinking,
     pub sampling: Sampling,
@@ -39,11 +43,21 @@ pub struct Turn {
     pub usage: Usage,
 }
 
-/// How the turn came to its end; the final message is not yet written down.
+/// How the turn came to its end; the final message, where there is one, is not yet written down.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEnd {
     Completed {
         message: NewMessage,
+        reason: EndReason,
+    },
+    /// The model wants tools called that only the client can run. The answer that asks for them is
+    /// the last step written; the agent's own calls in it have been run, with their results.
+    HandedBack {
+        /// The text of that answer.
+        text: String,
+        /// The client's calls in their order, at least one.
+        calls: Vec<ToolCall>,
+        /// `Length` when the answer was cut off, so that the last call may be half of one.
         reason: EndReason,
     },
     /// `partial` holds the text of the answer that was cut off, if any.

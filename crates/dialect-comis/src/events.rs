@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use axum::body::Bytes;
-use model::{AgentId, Envelope, Event, RunOutcome, RunRef, SessionKey, SessionKind, Timestamp};
+use model::{AgentId, Envelope, Event, RunOutcome, RunRef, SessionKey, SessionKind, Timestamp, Usage};
 use serde_json::{Value, json};
+use services::subagents::parent_of;
 
 use crate::coalesce::{Coalescer, Growth};
 use crate::session_key::{ComisKey, channel_of, kind_of, spell};
@@ -68,6 +69,16 @@ fn project(envelope: &Envelope, view: &View<'_>) -> Told {
         }
         Event::SessionReset { session_key, reason, .. } => expired(session_key, reset_reason(reason), at),
         Event::SessionDeleted { session_key, .. } => expired(session_key, "deleted", at),
+        Event::RunAccepted { run, text, .. } if let Some(parent) = parent_of(&run.session_key) => {
+            let payload = json!({
+                "runId": run.run_id,
+                "parentSessionKey": spell(&parent, view.default_agent),
+                "agentId": run.agent_id,
+                "task": shown(text, view),
+                "timestamp": at,
+            });
+            vec![("session:sub_agent_spawned", payload)]
+        }
         Event::RunAccepted { run, message_id, text, origin, pending } if is_told(run) => {
             let message = json!({
                 "id": uuid_of(message_id.as_str()),
@@ -97,7 +108,7 @@ fn project(envelope: &Envelope, view: &View<'_>) -> Told {
                 .into_iter()
                 .collect()
         }
-        Event::RunEnded { run, outcome, response, .. } if is_told(run) => ended(run, outcome, response, at, view),
+        Event::RunEnded { run, .. } if is_told(run) => ended(run, &envelope.event, at, view),
         Event::ConfigChanged { changed_keys, source } => {
             changed_keys.iter().map(|key| ("config:patched", patched(key, source, at))).collect()
         }
@@ -142,11 +153,22 @@ fn reset_reason(reason: &str) -> &str {
     }
 }
 
-fn ended(run: &RunRef, outcome: &RunOutcome, response: &str, at: Timestamp, view: &View<'_>) -> Told {
+fn ended(run: &RunRef, event: &Event, at: Timestamp, view: &View<'_>) -> Told {
+    let Event::RunEnded { outcome, response, usage, iterations, model, duration_ms, .. } = event else {
+        return Told::new();
+    };
     let mut told = Told::new();
+    if *iterations > 0 {
+        told.push(token_usage(run, model.as_deref(), *usage, *duration_ms, at, view));
+    }
     let rest = view.streaming.ended(&run.run_id, response).filter(|_| !run.quiet);
     told.extend(rest.map(|growth| streaming(run, &growth, true, view)));
+    if let Some(parent) = parent_of(&run.session_key) {
+        told.extend(subagent_ended(run, &parent, outcome, *usage, *duration_ms, at, view));
+    }
     match outcome {
+        // The answer of a sub-agent goes to who asked for it, and to no channel.
+        RunOutcome::Completed { .. } if parent_of(&run.session_key).is_some() => {}
         RunOutcome::Completed { .. } if !response.is_empty() => {
             let payload = json!({
                 "channelId": channel_of(&run.session_key),
@@ -169,6 +191,74 @@ fn ended(run: &RunRef, outcome: &RunOutcome, response: &str, at: Timestamp, view
         RunOutcome::Completed { .. } | RunOutcome::Cancelled { .. } => {}
     }
     told
+}
+
+/// What a turn used, over all its calls of the model. Prices are not known to the gateway.
+fn token_usage(
+    run: &RunRef,
+    model: Option<&str>,
+    usage: Usage,
+    duration_ms: u64,
+    at: Timestamp,
+    view: &View<'_>,
+) -> (&'static str, Value) {
+    let (provider, model) = model.and_then(|model| model.split_once('/')).unwrap_or_default();
+    let payload = json!({
+        "timestamp": at,
+        "traceId": run.run_id,
+        "agentId": run.agent_id,
+        "channelId": channel_of(&run.session_key),
+        "executionId": run.run_id,
+        "provider": provider,
+        "model": model,
+        "tokens": { "prompt": usage.input, "completion": usage.output, "total": usage.total() },
+        "cost": { "input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0 },
+        "latencyMs": duration_ms,
+        "cacheReadTokens": usage.cache_read,
+        "cacheWriteTokens": usage.cache_write,
+        "sessionKey": spell(&run.session_key, view.default_agent),
+        "savedVsUncached": 0,
+        "cacheEligible": usage.cache_read + usage.cache_write > 0,
+    });
+    ("observability:token_usage", payload)
+}
+
+fn subagent_ended(
+    run: &RunRef,
+    parent: &SessionKey,
+    outcome: &RunOutcome,
+    usage: Usage,
+    duration_ms: u64,
+    at: Timestamp,
+    view: &View<'_>,
+) -> Told {
+    let end = match outcome {
+        RunOutcome::Completed { .. } => "completed",
+        RunOutcome::Failed { .. } => "failed",
+        RunOutcome::Cancelled { .. } => "killed",
+    };
+    let completed = json!({
+        "runId": run.run_id,
+        "agentId": run.agent_id,
+        "success": end == "completed",
+        "runtimeMs": duration_ms,
+        "tokensUsed": usage.total(),
+        "cost": 0,
+        "timestamp": at,
+        "cacheReadTokens": usage.cache_read,
+        "cacheWriteTokens": usage.cache_write,
+    });
+    let lifecycle = json!({
+        "runId": run.run_id,
+        "agentId": run.agent_id,
+        "parentSessionKey": spell(parent, view.default_agent),
+        "endReason": end,
+        "durationMs": duration_ms,
+        "tokensUsed": usage.total(),
+        "cost": 0,
+        "timestamp": at,
+    });
+    vec![("session:sub_agent_completed", completed), ("session:sub_agent_lifecycle_ended", lifecycle)]
 }
 
 fn streaming(run: &RunRef, growth: &Growth, is_done: bool, view: &View<'_>) -> (&'static str, Value) {

@@ -14,6 +14,7 @@ mod feed;
 mod http;
 mod limits;
 mod methods;
+mod notices;
 mod rpc;
 mod session_key;
 mod settings;
@@ -35,13 +36,14 @@ use services::Services;
 
 pub use errors::{ErrorBody, not_found};
 pub use settings::{
-    ComisSettings, EventContent, Events, MessageRateLimit, OpenAi, Problem, RateLimit, SECRET_CHARS_MIN, Token,
-    UnknownModel, Web,
+    AgentToAgent, ComisSettings, EventContent, Events, MessageRateLimit, OpenAi, Problem, RateLimit, SECRET_CHARS_MIN,
+    Token, UnknownModel, Web,
 };
 pub use ws::upgrade;
 
 use coalesce::Coalescer;
 use limits::EndedStreams;
+use notices::Notices;
 
 /// Where the settings in force come from.
 pub type SettingsSource = Arc<dyn Fn() -> Arc<ComisSettings> + Send + Sync>;
@@ -54,6 +56,7 @@ pub struct Comis {
     settings: SettingsSource,
     gate: Arc<Gate>,
     table: MethodTable,
+    notices: Notices,
     streaming: Coalescer,
     /// Open event streams; the last one to close lets go of what the replies in progress hold.
     feeds: AtomicUsize,
@@ -63,12 +66,14 @@ pub struct Comis {
 impl Comis {
     pub fn new(services: Arc<Services>, settings: SettingsSource) -> Arc<Self> {
         let rules = Arc::clone(&settings);
+        let notices = Notices::default();
         let gate = Gate::new(Arc::clone(&services), move || rules() as Arc<dyn HttpRules>, auth::accepts_query_token);
         Arc::new(Self {
             services,
-            settings,
             gate: Arc::new(gate),
-            table: table::methods(),
+            table: table::methods(&table::Context { settings: Arc::clone(&settings), notices: notices.clone() }),
+            settings,
+            notices,
             streaming: Coalescer::default(),
             feeds: AtomicUsize::new(0),
             ended_streams: EndedStreams::default(),
@@ -108,6 +113,10 @@ impl Comis {
 
     pub(crate) fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     pub(crate) fn settings(&self) -> Arc<ComisSettings> {

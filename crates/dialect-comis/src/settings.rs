@@ -39,6 +39,7 @@ pub struct ComisSettings {
     pub tokens: Vec<Token>,
     pub events: Events,
     pub openai: OpenAi,
+    pub agent_to_agent: AgentToAgent,
 }
 
 impl Default for ComisSettings {
@@ -57,6 +58,7 @@ impl Default for ComisSettings {
             tokens: Vec::new(),
             events: Events::default(),
             openai: OpenAi::default(),
+            agent_to_agent: AgentToAgent::default(),
         }
     }
 }
@@ -157,6 +159,48 @@ impl Default for OpenAi {
     }
 }
 
+/// `session.send` and `session.spawn`: how agents may use each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentToAgent {
+    /// `false` refuses both methods.
+    pub enabled: bool,
+    /// Agents that may talk to each other; empty = all. An agent may always talk to itself.
+    pub allow_agents: Vec<String>,
+    /// Turns of a ping-pong at most; 1 to 50.
+    #[schemars(range(min = 1, max = 50))]
+    pub max_ping_pong_turns: u32,
+    /// How long an answer is waited for when the caller does not say, in milliseconds; 1 to 600000.
+    #[schemars(range(min = 1, max = 600_000))]
+    pub wait_timeout_ms: u64,
+    /// Sub-agents of one agent that run at the same time.
+    #[schemars(range(min = 1))]
+    pub max_children: u32,
+    /// Sub-agents of one agent that may wait for a place; beyond it `session.spawn` is refused.
+    pub max_queued: u32,
+    /// How long a sub-agent waits for a place before it is cancelled, in milliseconds.
+    #[schemars(range(min = 1))]
+    pub queue_timeout_ms: u64,
+    /// Model calls of one sub-agent at most.
+    #[schemars(range(min = 1))]
+    pub sub_agent_max_steps: u32,
+}
+
+impl Default for AgentToAgent {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow_agents: Vec::new(),
+            max_ping_pong_turns: 3,
+            wait_timeout_ms: 60_000,
+            max_children: 5,
+            max_queued: 10,
+            queue_timeout_ms: 120_000,
+            sub_agent_max_steps: 50,
+        }
+    }
+}
+
 /// What a model id that nothing knows comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -189,9 +233,21 @@ impl ComisSettings {
             ("http_body_limit_bytes", self.http_body_limit_bytes as u64),
             ("max_batch_size", self.max_batch_size as u64),
             ("ws_max_message_bytes", self.ws_max_message_bytes as u64),
+            ("agent_to_agent.max_ping_pong_turns", u64::from(self.agent_to_agent.max_ping_pong_turns)),
+            ("agent_to_agent.wait_timeout_ms", self.agent_to_agent.wait_timeout_ms),
+            ("agent_to_agent.max_children", u64::from(self.agent_to_agent.max_children)),
+            ("agent_to_agent.queue_timeout_ms", self.agent_to_agent.queue_timeout_ms),
+            ("agent_to_agent.sub_agent_max_steps", u64::from(self.agent_to_agent.sub_agent_max_steps)),
         ];
         for (key, _) in at_least_one.iter().filter(|(_, value)| *value == 0) {
             problem((*key).to_owned(), String::from("must be at least 1"));
+        }
+        let at_most = [
+            ("agent_to_agent.max_ping_pong_turns", u64::from(self.agent_to_agent.max_ping_pong_turns), 50),
+            ("agent_to_agent.wait_timeout_ms", self.agent_to_agent.wait_timeout_ms, 600_000),
+        ];
+        for (key, _, most) in at_most.iter().filter(|(_, value, most)| value > most) {
+            problem((*key).to_owned(), format!("must be at most {most}"));
         }
         for (index, token) in self.tokens.iter().enumerate() {
             let key = |field: &str| format!("tokens[{index}].{field}");

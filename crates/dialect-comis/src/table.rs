@@ -2,12 +2,20 @@
 
 use dialect::MethodTable;
 
-use crate::methods;
+use crate::notices::Notices;
+use crate::{SettingsSource, methods};
 
-pub(crate) fn methods() -> MethodTable {
+/// What methods need besides the services.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub settings: SettingsSource,
+    pub notices: Notices,
+}
+
+pub(crate) fn methods(context: &Context) -> MethodTable {
     let mut table = MethodTable::default();
     methods::system::bind(&mut table);
     methods::agent::bind(&mut table);
-    methods::session::bind(&mut table);
+    methods::session::bind(&mut table, context);
     table
 }

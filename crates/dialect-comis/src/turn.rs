@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use model::{EndReason, Event, OpError, Principal, Run, RunId, RunOutcome, RunState, Usage};
+use model::{EndReason, Event, OpError, Principal, Run, RunId, RunLimits, RunOutcome, RunState, TextSoFar, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
 use services::Services;
@@ -29,6 +29,8 @@ impl From<Usage> for TokensUsed {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ended {
     pub response: String,
+    /// What the model thought, as far as it tells; empty when the events of the turn were missed.
+    pub reasoning: String,
     pub tokens: TokensUsed,
     /// The published word, or why the turn failed in words fit for its user.
     pub finish: Result<&'static str, String>,
@@ -51,8 +53,10 @@ pub(crate) struct Turn {
     id: RunId,
     follower: Option<RunFollower>,
     stopping: CancellationToken,
+    limits: RunLimits,
     /// Bytes of the text that were handed out.
     seen: usize,
+    reasoning: Option<TextSoFar>,
 }
 
 impl Turn {
@@ -70,8 +74,14 @@ impl Turn {
             id,
             follower,
             stopping: services.lifecycle.stopping().clone(),
+            limits: accepted.run.options.limits,
             seen: 0,
+            reasoning: None,
         })
+    }
+
+    pub(crate) const fn id(&self) -> &RunId {
+        &self.id
     }
 
     /// The next thing to tell; not to be called again after `Ended`. Cancel safe.
@@ -106,6 +116,10 @@ impl Turn {
 
     fn moment(&mut self, event: &Event) -> Option<Moment> {
         match event {
+            Event::RunThinking { so_far, .. } => {
+                self.reasoning = Some(so_far.clone());
+                None
+            }
             Event::RunDelta { so_far, .. } if so_far.len() > self.seen => {
                 let from = std::mem::replace(&mut self.seen, so_far.len());
                 let growth = so_far.with(|text| Growth {
@@ -120,22 +134,16 @@ impl Turn {
                     RunOutcome::Cancelled { .. } => Ok("error"),
                     RunOutcome::Failed { kind, message } => self.failure(kind, message, *usage, *iterations),
                 };
-                Some(Moment::Ended(Ended { response: response.clone(), tokens: (*usage).into(), finish }))
+                let reasoning = self.reasoning.take().map(|text| text.with(str::to_owned)).unwrap_or_default();
+                Some(Moment::Ended(Ended { response: response.clone(), reasoning, tokens: (*usage).into(), finish }))
             }
             _ => None,
         }
     }
 
-    /// Limits of a turn are no failures: what it said until then is its answer.
     fn failure(&self, kind: &str, message: &str, usage: Usage, iterations: u32) -> Result<&'static str, String> {
-        let limits = self.services.runs.limits();
-        if kind == model::ErrorKind::Conflict.word() && iterations >= limits.max_iterations {
-            return Ok("max_steps");
-        }
-        if kind == model::ErrorKind::Conflict.word() && limits.run_tokens > 0 && usage.total() >= limits.run_tokens {
-            return Ok("budget_exceeded");
-        }
-        Err(message.to_owned())
+        let bounds = Bounds::of(&self.services, self.limits);
+        bounds.failure(kind, message, usage, iterations)
     }
 
     /// The end of a turn whose events were missed.
@@ -148,21 +156,61 @@ impl Turn {
     }
 
     fn ended(&self, run: Run) -> Ended {
-        let finish = match (run.state, &run.error) {
-            (RunState::Completed, _) => Ok(run.end_reason.map_or("stop", finish_reason)),
-            (RunState::Failed, Some(error)) => {
-                self.failure(error.kind.word(), &error.message, run.usage, run.iterations)
-            }
-            (RunState::Failed, None) => Err(String::from("the turn failed")),
-            _ => Ok("error"),
-        };
-        Ended { response: run.response.unwrap_or_default(), tokens: run.usage.into(), finish }
+        let finish = finish_of(&self.services, &run);
+        Ended { response: run.response.unwrap_or_default(), reasoning: String::new(), tokens: run.usage.into(), finish }
+    }
+}
+
+/// The published word for the end of a run that is over, or why it failed.
+pub(crate) fn finish_of(services: &Services, run: &Run) -> Result<&'static str, String> {
+    match (run.state, &run.error) {
+        (RunState::Completed, _) => Ok(run.end_reason.map_or("stop", finish_reason)),
+        (RunState::Failed, Some(error)) => {
+            let bounds = Bounds::of(services, run.options.limits);
+            bounds.failure(error.kind.word(), &error.message, run.usage, run.iterations)
+        }
+        (RunState::Failed, None) => Err(String::from("the turn failed")),
+        _ => Ok("error"),
+    }
+}
+
+/// What a turn may use.
+struct Bounds {
+    iterations: u32,
+    /// 0 = no bound.
+    tokens: u64,
+}
+
+impl Bounds {
+    fn of(services: &Services, own: RunLimits) -> Self {
+        let limits = services.runs.limits();
+        Self {
+            iterations: own.iterations.unwrap_or(limits.max_iterations),
+            tokens: own.tokens.unwrap_or(limits.run_tokens),
+        }
+    }
+
+    /// Limits of a turn are no failures: what it said until then is its answer.
+    fn failure(&self, kind: &str, message: &str, usage: Usage, iterations: u32) -> Result<&'static str, String> {
+        let is_limit = kind == model::ErrorKind::Conflict.word();
+        if is_limit && iterations >= self.iterations {
+            return Ok("max_steps");
+        }
+        if is_limit && self.tokens > 0 && usage.total() >= self.tokens {
+            return Ok("budget_exceeded");
+        }
+        Err(message.to_owned())
     }
 }
 
 impl Ended {
     fn failed(words: impl Into<String>) -> Self {
-        Self { response: String::new(), tokens: TokensUsed::default(), finish: Err(words.into()) }
+        Self {
+            response: String::new(),
+            reasoning: String::new(),
+            tokens: TokensUsed::default(),
+            finish: Err(words.into()),
+        }
     }
 }
 

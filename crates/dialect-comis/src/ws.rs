@@ -15,6 +15,7 @@ use dialect::socket::{Outbox, Protocol, READ_BUFFER_BYTES, Received, WRITE_BUFFE
 use events::Delivery;
 use serde_json::json;
 use services::presence::ConnectionCount;
+use tokio::sync::broadcast;
 
 use crate::Comis;
 use crate::errors::{INVALID_REQUEST, LIMITED, PARSE_ERROR, not_found, refusal, rpc_error};
@@ -190,6 +191,10 @@ impl Protocol for Connection {
         for then in done.then {
             out.then(Some(then));
         }
+    }
+
+    fn notices(&self) -> Option<broadcast::Receiver<Utf8Bytes>> {
+        Some(self.comis.notices().subscribe())
     }
 
     fn delivered(&mut self, _: Delivery, _: &mut Outbox) {}

@@ -5,18 +5,18 @@
 //! provider ([`model`]). The last two give [`pieces`] of an answer, told whole ([`answer`]) or as
 //! they come ([`chunks`]).
 
-mod agent;
+pub(crate) mod agent;
 mod answer;
 mod chunks;
 mod contract;
-mod format;
-mod head;
-mod messages;
-mod model;
-mod parts;
-mod pieces;
-mod request;
-mod tools;
+pub(crate) mod format;
+pub(crate) mod head;
+pub(crate) mod messages;
+pub(crate) mod model;
+pub(crate) mod parts;
+pub(crate) mod pieces;
+pub(crate) mod request;
+pub(crate) mod tools;
 
 use std::sync::Arc;
 
@@ -44,9 +44,11 @@ use pieces::Pieces;
 /// Answer a conversation, whole or as a stream of events.
 ///
 /// The model `agent/<id>` is an agent: its turn runs in a session of its own and nothing of it is
-/// remembered. `<provider>/<model>` is a model of a configured provider, listed or not. A stream
-/// ends with a chunk of usage, unless `stream_options.include_usage` is false, and `[DONE]`; a
-/// connection that the client drops ends the work at once.
+/// remembered. It runs its own tools and gives calls of the request's `tools` back, with the finish
+/// reason `tool_calls`; the next request carries the results. `<provider>/<model>` is a model of a
+/// configured provider, listed or not. A stream ends with a chunk of usage, unless
+/// `stream_options.include_usage` is false, and `[DONE]`; a connection that the client drops ends the
+/// work at once.
 #[derive(schemars::JsonSchema)]
 struct CreateChatCompletion;
 
@@ -73,7 +75,7 @@ async fn respond(openai: &OpenAi, caller: &Caller, request: Request) -> Result<R
         return relay::completion(&*provider, &model, &asked, &envelope, &body).await;
     }
     let request = request::Request::read(&route::parse(&body)?)?;
-    let head = Head::new(services, &request.model);
+    let head = Head::new(services, "chatcmpl-", &request.model);
     match openai.target(&request.model)? {
         // Its body could not be read as an envelope, so that nothing can be spliced into it.
         Target::Model(provider, _) if provider.forwards_openai() => Err(ApiError::bad_json()),

@@ -1,9 +1,9 @@
-//! The OpenAI-compatible API: models, chat completions and embeddings below `/v1`.
+//! The OpenAI-compatible API: models, chat completions, responses and embeddings below `/v1`.
 //!
 //! A model id means an agent, whose turn runs in a session of its own, or a model of a provider. A
 //! provider that speaks this API itself gets the request's bytes with its own name for the model
-//! spliced in ([`relay`]); for the others requests and answers are translated ([`chat`]). Knows no
-//! other dialect and no storage. Read [`OpenAi`] first.
+//! spliced in ([`relay`]); for the others, and for responses, requests and answers are translated
+//! ([`chat`], [`responses`]). Knows no other dialect and no storage. Read [`OpenAi`] first.
 
 mod chat;
 mod check;
@@ -12,6 +12,7 @@ mod errors;
 mod guard;
 mod models;
 mod relay;
+mod responses;
 mod route;
 mod routes;
 mod settings;
@@ -31,6 +32,7 @@ pub use errors::{ErrorBody, ErrorDetail};
 pub use settings::{OpenAiSettings, UnknownModel};
 
 use errors::ApiError;
+use responses::kept::Kept;
 use route::unknown;
 use target::Target;
 
@@ -44,13 +46,14 @@ pub struct OpenAi {
     services: Arc<Services>,
     settings: SettingsSource,
     gate: Arc<Gate>,
+    kept: Kept,
 }
 
 impl OpenAi {
     /// `gate` is the one of the process: credentials and windows of requests are shared with the
     /// other routes.
     pub fn new(services: Arc<Services>, settings: SettingsSource, gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { services, settings, gate })
+        Arc::new(Self { services, settings, gate, kept: Kept::default() })
     }
 
     /// `/v1/*`, limited and guarded; unknown paths below it included.
@@ -70,6 +73,10 @@ impl OpenAi {
 
     pub(crate) fn body_bytes_max(&self) -> usize {
         self.gate.rules().body_bytes_max()
+    }
+
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     pub(crate) fn target(&self, model: &str) -> Result<Target, ApiError> {

@@ -14,6 +14,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use services::runs::{FollowItem, RunFollower};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -145,6 +147,12 @@ pub trait Protocol: Send {
         Vec::new()
     }
 
+    /// Frames that all connections of the dialect get; asked once, before the first frame is read.
+    /// A connection that is too far behind loses the oldest ones.
+    fn notices(&self) -> Option<broadcast::Receiver<Utf8Bytes>> {
+        None
+    }
+
     /// Whether events have to wait: the answer that names their run is not written yet.
     fn holds_events(&self) -> bool {
         false
@@ -179,6 +187,7 @@ pub async fn serve<P: Protocol>(
     let _counted = Counted::new();
     let mut state = State::new(&protocol);
     let mut out = Outbox::default();
+    let mut notices = protocol.notices();
     protocol.opened(&mut out);
     if write(&mut socket, &mut out).await.is_err() {
         return;
@@ -196,6 +205,7 @@ pub async fn serve<P: Protocol>(
             _ = tick(&mut state.ticks) => Step::Tick,
             () = until(protocol.deadline()) => Step::Late,
             changed = revocations.changed() => if changed.is_ok() { Step::Credentials } else { Step::Stopping },
+            frame = notice(&mut notices) => Step::Notice(frame),
         };
         match next {
             Step::Frame(frame) => match receive(&mut protocol, &mut state, frame, &mut out).await {
@@ -226,6 +236,7 @@ pub async fn serve<P: Protocol>(
             Step::Tick => protocol.tick(&mut out),
             Step::Late => protocol.late(&mut out),
             Step::Credentials => protocol.check_credentials(&mut out),
+            Step::Notice(frame) => out.frames.push(Message::Text(frame)),
             Step::Stopping => {
                 // What was told before the end is told: that the gateway stops, for one.
                 while let Some(delivery) = state.subscription.try_next() {
@@ -257,6 +268,7 @@ enum Step<D> {
     Late,
     Credentials,
     Stopping,
+    Notice(Utf8Bytes),
 }
 
 enum Flow {
@@ -304,6 +316,18 @@ impl<D> State<D> {
             if self.followers.waiting.len() < FOLLOWED_MAX {
                 self.followers.add(follower);
             }
+        }
+    }
+}
+
+/// The next notice; never where there are none.
+async fn notice(notices: &mut Option<broadcast::Receiver<Utf8Bytes>>) -> Utf8Bytes {
+    loop {
+        let Some(receiver) = notices else { return std::future::pending().await };
+        match receiver.recv().await {
+            Ok(frame) => return frame,
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => *notices = None,
         }
     }
 }

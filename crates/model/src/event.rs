@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::id::{AgentId, InputId, MessageId, RunId, SessionId, TokenId};
-use crate::message::{Role, Usage};
+use crate::message::{Role, ToolCall, Usage};
 use crate::pairing::{PairRequest, PairState};
 use crate::run::{EndReason, StopCause};
 use crate::session::SessionKey;
@@ -132,6 +132,9 @@ pub enum Event {
         iterations: u32,
         tool_calls: u32,
         duration_ms: u64,
+        /// What the model wants called that only the client can run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        client_calls: Vec<ToolCall>,
     },
     TokenRevoked {
         token_id: TokenId,

@@ -34,4 +34,4 @@ pub use run::{AwaitingInput, EndReason, Run, RunError, RunLimits, RunOptions, Ru
 pub use secret::{REDACTED, Secret};
 pub use session::{InvalidSessionKey, Session, SessionKey, SessionKind, SessionSettings};
 pub use thinking::Thinking;
-pub use tool::{ToolCallRecord, ToolCallState};
+pub use tool::{ClientTool, ClientTools, ToolCallRecord, ToolCallState, ToolChoice};

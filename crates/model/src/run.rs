@@ -9,6 +9,7 @@ use crate::message::Usage;
 use crate::model_ref::ModelRef;
 use crate::session::SessionKey;
 use crate::thinking::Thinking;
+use crate::tool::ClientTools;
 
 /// `pending → running → completed | cancelled | failed`; never back, never twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +142,9 @@ pub struct RunOptions {
     /// Names of the tools this run may use; absent = the agent's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
+    /// Tools that the client runs itself; a call of one of them ends the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_tools: Option<ClientTools>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

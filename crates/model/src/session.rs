@@ -207,6 +207,9 @@ pub struct SessionSettings {
     pub reasoning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spawned_by: Option<SessionKey>,
+    /// The session that this one was copied from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<SessionKey>,
 }
 
 #[cfg(test)]

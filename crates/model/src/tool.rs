@@ -1,7 +1,46 @@
-//! Tool calls as they are written down: before they start, and after they end.
+//! Tool calls as they are written down: before they start, and after they end. And the tools that a
+//! client brings along and runs itself.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::id::RunId;
+
+/// A tool that the client runs itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientTool {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema of the arguments, an object.
+    pub parameters: Value,
+}
+
+/// Which tools a model may or must call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    #[default]
+    Auto,
+    None,
+    /// Some tool must be called.
+    Required,
+    /// This tool must be called.
+    Named(String),
+}
+
+/// What a client brings along for one run beside the agent's own tools.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientTools {
+    pub tools: Vec<ClientTool>,
+    /// `None` hides the client's tools, not the agent's; what must be called holds until one of the
+    /// client's tools is.
+    pub choice: ToolChoice,
+    /// Whether one answer may ask for several calls; absent = the vendor's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<bool>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolCallState {

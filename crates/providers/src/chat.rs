@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+pub use model::ToolChoice;
 use model::{NewMessage, Thinking, Usage};
 use serde_json::{Map, Value};
 
@@ -34,17 +35,6 @@ pub struct ToolSpec {
     pub description: String,
     /// JSON Schema of the arguments, an object.
     pub parameters: Arc<Value>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ToolChoice {
-    #[default]
-    Auto,
-    None,
-    /// Some tool must be called.
-    Required,
-    /// This tool must be called.
-    Named(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

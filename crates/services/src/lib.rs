@@ -8,6 +8,7 @@ pub mod agents;
 pub mod commands;
 pub mod devices;
 pub mod info;
+pub mod letters;
 pub mod lifecycle;
 pub mod log;
 pub mod models;
@@ -15,6 +16,7 @@ pub mod presence;
 pub mod runs;
 pub mod sessions;
 pub mod settings;
+pub mod subagents;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -27,12 +29,14 @@ pub use agents::Agents;
 pub use commands::Commands;
 pub use devices::Devices;
 pub use info::GatewayInfo;
+pub use letters::Letters;
 pub use lifecycle::Lifecycle;
 pub use models::Models;
 pub use presence::Presence;
 pub use runs::Runs;
 pub use sessions::Sessions;
 pub use settings::{GatewayConfig, Limits, SessionRules};
+pub use subagents::Subagents;
 pub use tokens::Tokens;
 
 /// Everything an operation may ask. Made once by [`Services::start`].
@@ -46,6 +50,8 @@ pub struct Services {
     pub models: Arc<Models>,
     pub sessions: Arc<Sessions>,
     pub runs: Arc<Runs>,
+    pub subagents: Arc<Subagents>,
+    pub letters: Letters,
     pub tokens: Arc<Tokens>,
     pub devices: Arc<Devices>,
     pub presence: Arc<Presence>,
@@ -108,6 +114,14 @@ impl Services {
             tools,
             limits,
         });
+        let subagents = Subagents::new(subagents::Parts {
+            ids: Arc::clone(&ids),
+            lifecycle: lifecycle.clone(),
+            agents: Arc::clone(&agents),
+            sessions: Arc::clone(&sessions),
+            runs: Arc::clone(&runs),
+        });
+        let letters = Letters::new(Arc::clone(&clock), Arc::clone(&runs));
         let commands = Commands;
         Ok(Arc::new(Services {
             clock,
@@ -119,6 +133,8 @@ impl Services {
             models,
             sessions,
             runs,
+            subagents,
+            letters,
             tokens,
             devices,
             presence,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cancel;
+mod client_tools;
 mod faults;
 mod flow;
 mod resume;

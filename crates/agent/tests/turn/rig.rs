@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use agent::{Journal, JournalError, OpenCall, Step, ToolOutcome, Turn, TurnEnd, TurnLimits, TurnOutcome};
 use async_trait::async_trait;
-use model::{FixedClock, ModelRef, NewMessage, Thinking, ToolCall, Usage};
+use model::{ClientTools, FixedClock, ModelRef, NewMessage, Thinking, ToolCall, Usage};
 use providers::testkit::{Scripted, ScriptedProvider};
 use providers::{Registry, RetryPolicy, Router, Sampling};
 use serde_json::{Value, json};
@@ -43,6 +43,7 @@ impl Rig {
             history: vec![NewMessage::user("hello")],
             open_calls: Vec::new(),
             tools: Vec::new(),
+            client_tools: ClientTools::default(),
             context: self.bench.context(),
             thinking: Thinking::Medium,
             sampling: Sampling::default(),
@@ -83,6 +84,11 @@ pub fn told(end: &TurnEnd) -> String {
     let text = |message: &Option<NewMessage>| message.as_ref().map(|message| message.content.text().into_owned());
     match end {
         TurnEnd::Completed { message, reason } => format!("completed {}: {}", reason.as_str(), message.content.text()),
+        TurnEnd::HandedBack { text, calls, reason } => {
+            let calls: Vec<String> =
+                calls.iter().map(|call| format!("{} {} {}", call.id, call.name, call.arguments)).collect();
+            format!("handed back {}: `{text}` [{}]", reason.as_str(), calls.join(", "))
+        }
         TurnEnd::Cancelled { partial } => format!("cancelled {:?}", text(partial)),
         TurnEnd::Failed { error, partial } => format!("failed {:?} {:?}: {}", error.kind, text(partial), error.message),
     }

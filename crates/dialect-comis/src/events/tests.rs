@@ -28,6 +28,7 @@ fn ended(run: RunRef, outcome: RunOutcome, response: &str) -> Event {
         iterations: 1,
         tool_calls: 0,
         duration_ms: 5,
+        client_calls: Vec::new(),
     }
 }
 
@@ -90,14 +91,38 @@ fn a_turn_is_told_as_received_streaming_and_sent() {
 
     let told = fixture.told(ended(run, completed(), "Hello you"));
     let names: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["message:streaming", "message:sent"]);
+    assert_eq!(names, ["observability:token_usage", "message:streaming", "message:sent"]);
     assert_eq!(
-        (&told[0].1["delta"], &told[0].1["accumulated"], &told[0].1["done"]),
+        (&told[1].1["delta"], &told[1].1["accumulated"], &told[1].1["done"]),
         (&json!("you"), &json!("Hello you"), &json!(true))
     );
-    assert_eq!(told[1].1["content"], "Hello you");
-    assert_eq!(told[1].1["messageId"], told[0].1["messageId"]);
-    assert_eq!(told[1].1["sessionKey"], "default:alice:web");
+    assert_eq!(told[2].1["content"], "Hello you");
+    assert_eq!(told[2].1["messageId"], told[1].1["messageId"]);
+    assert_eq!(told[2].1["sessionKey"], "default:alice:web");
+}
+
+#[test]
+fn a_sub_agent_is_told_with_its_parent_and_to_no_channel() {
+    let fixture = Fixture::new();
+    let child = || run("agent:work:subagent:main:1");
+    let accepted = Event::RunAccepted {
+        run: child(),
+        message_id: MessageId::trusted("msg_1"),
+        text: "Count".into(),
+        origin: "comis".into(),
+        pending: false,
+    };
+    let spawned = json!({
+        "runId": "run_1", "parentSessionKey": "agent:main:main", "agentId": "work", "task": "Count", "timestamp": AT,
+    });
+    assert_eq!(fixture.told(accepted), vec![("session:sub_agent_spawned", spawned)]);
+    let told = fixture.told(ended(child(), RunOutcome::Cancelled { cause: StopCause::User }, ""));
+    let names: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        ["observability:token_usage", "session:sub_agent_completed", "session:sub_agent_lifecycle_ended"]
+    );
+    assert_eq!((&told[1].1["success"], &told[2].1["endReason"]), (&json!(false), &json!("killed")));
 }
 
 #[test]
@@ -106,7 +131,7 @@ fn the_last_frame_of_an_event_carries_its_id() {
     let envelope = durable(7, ended(run("agent:main:main"), completed(), "ok"));
     let text = String::from_utf8(block(&envelope, &fixture.view(EventContent::Full)).to_vec()).unwrap();
     let ids: Vec<&str> = text.lines().filter(|line| line.starts_with("id: ")).collect();
-    assert_eq!(ids, ["id: 6", "id: 7"]);
+    assert_eq!(ids, ["id: 6", "id: 6", "id: 7"]);
     let again = block(&envelope, &fixture.view(EventContent::Full));
     assert_eq!(again, text, "encoded once");
 }
@@ -124,11 +149,14 @@ fn failures_cancellations_and_isolated_runs_are_told_as_what_they_are() {
     let fixture = Fixture::new();
     let failed = RunOutcome::Failed { kind: "provider_failed".into(), message: "the model is away".into() };
     let told = fixture.told(ended(run("agent:main:main"), failed, ""));
-    assert_eq!((told.len(), told[0].0), (1, "system:error"));
-    assert_eq!(told[0].1["message"], "the model is away");
+    assert_eq!((told.len(), told[1].0), (2, "system:error"));
+    assert_eq!(told[1].1["message"], "the model is away");
     let cancelled = RunOutcome::Cancelled { cause: StopCause::User };
     let told = fixture.told(ended(run("agent:main:main"), cancelled, "half"));
-    assert_eq!(told.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["message:streaming"]);
+    assert_eq!(
+        told.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["observability:token_usage", "message:streaming"]
+    );
     assert_eq!(fixture.told(ended(run("agent:main:ephemeral:1"), completed(), "x")), vec![]);
 }
 
@@ -143,8 +171,20 @@ fn names_and_fields_are_those_of_the_published_api() {
         ("session:expired", "sessionKey reason"),
         ("config:patched", "section patchedBy timestamp"),
         ("system:error", "error source"),
+        (
+            "observability:token_usage",
+            "timestamp traceId agentId channelId executionId provider model tokens cost latencyMs cacheReadTokens \
+             cacheWriteTokens sessionKey savedVsUncached cacheEligible",
+        ),
+        ("session:sub_agent_spawned", "runId parentSessionKey agentId task timestamp"),
+        ("session:sub_agent_completed", "runId agentId success runtimeMs tokensUsed cost timestamp"),
+        (
+            "session:sub_agent_lifecycle_ended",
+            "runId agentId parentSessionKey endReason durationMs tokensUsed cost timestamp",
+        ),
     ];
     let main = SessionKey::main(&AgentId::main());
+    let child = || run("agent:work:subagent:main:1");
     let run = || run("agent:main:main");
     let failed = RunOutcome::Failed { kind: "internal".into(), message: "m".into() };
     let events = vec![
@@ -177,6 +217,14 @@ fn names_and_fields_are_those_of_the_published_api() {
             origin: "comis".into(),
             pending: true,
         },
+        Event::RunAccepted {
+            run: child(),
+            message_id: MessageId::trusted("msg_2"),
+            text: "t".into(),
+            origin: "comis".into(),
+            pending: false,
+        },
+        ended(child(), completed(), "done"),
         Event::RunStarted { run: run(), seq: 0, model: "m".into() },
         Event::RunDelta { run: run(), seq: 1, index: 0, text: Arc::from("a"), so_far: TextSoFar::new().push("a") },
         Event::RunThinking { run: run(), seq: 1, text: Arc::from("a"), so_far: TextSoFar::new().push("a") },

@@ -9,14 +9,15 @@ use axum::response::Response;
 use axum::routing::post;
 use dialect::contract_http::Route;
 use dialect::http::Caller;
-use model::{AgentId, RunOptions};
+use model::{AgentId, OpError, RunId, RunLimits, RunOptions, SessionKey, SessionSettings};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use services::Services;
 use services::runs::NewRun;
 
 use super::shared::{Routes, json_body, parse_json, with_refusals};
-use crate::commands::{Spoken, interpret};
+use crate::commands::{Directives, Reasoning, Spoken, Verbose, interpret, settings};
 use crate::errors::{ErrorBody, internal, json_response, refusal, response};
 use crate::session_key::Target;
 use crate::turn::{Ended, TokensUsed, Turn};
@@ -79,17 +80,49 @@ async fn answer(comis: &Arc<Comis>, caller: &Caller, request: Request) -> Result
     known_agent(comis, &target)?;
     let services = comis.services();
     let spoken = interpret(services, caller, &target.session, message).await.map_err(|error| response(&error))?;
-    let (text, thinking) = match spoken {
+    let (text, directives) = match spoken {
         Spoken::Reply(text) => return Ok(json_response(StatusCode::OK, &command(text))),
-        Spoken::Turn { text, thinking } => (text, thinking),
+        Spoken::Turn { text, directives } => (text, directives),
     };
-    let options = RunOptions { thinking, ..RunOptions::default() };
-    let new = NewRun { options, ..NewRun::new(target.session, text, ORIGIN) };
+    let limits = RunLimits { tokens: directives.tokens, ..RunLimits::default() };
+    let options = RunOptions { thinking: directives.thinking, limits, ..RunOptions::default() };
+    let new = NewRun { options, ..NewRun::new(target.session.clone(), text, ORIGIN) };
     let turn = Turn::start(services, &caller.principal, new).await.map_err(|error| response(&error))?;
-    let Ended { response, tokens, finish } = turn.finish().await;
-    let Ok(finish_reason) = finish else { return Err(internal()) };
-    let answer = Answer { response, tokens_used: tokens, finish_reason, session_key: Some(target.channel) };
+    let run = turn.id().clone();
+    let ended = turn.finish().await;
+    let Ok(finish_reason) = ended.finish else { return Err(internal()) };
+    let tokens_used = ended.tokens;
+    let response = shown(services, &target.session, &run, directives, ended).await.map_err(|error| response(&error))?;
+    let answer = Answer { response, tokens_used, finish_reason, session_key: Some(target.channel) };
     Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// The answer with what its directives, or else the choices for the session, want told besides.
+async fn shown(
+    services: &Services,
+    session: &SessionKey,
+    run: &RunId,
+    directives: Directives,
+    ended: Ended,
+) -> Result<String, OpError> {
+    let chosen = match (directives.verbose, directives.reasoning) {
+        (Some(_), Some(_)) => SessionSettings::default(),
+        _ => settings(services, session).await?,
+    };
+    let verbose = directives.verbose.or_else(|| Verbose::parse(chosen.verbose.as_deref()?));
+    let reasoning = directives.reasoning.or_else(|| Reasoning::parse(chosen.reasoning.as_deref()?));
+    let mut text = String::new();
+    if matches!(reasoning, Some(Reasoning::On | Reasoning::Stream)) && !ended.reasoning.is_empty() {
+        text.push_str(&format!("Reasoning: {}\n\n", ended.reasoning.trim()));
+    }
+    text.push_str(&ended.response);
+    if matches!(verbose, Some(Verbose::On | Verbose::Full)) {
+        let tools = services.runs.tools_called(run).await?;
+        if !tools.is_empty() {
+            text.push_str(&format!("\n\n[tools: {}]", tools.join(", ")));
+        }
+    }
+    Ok(text)
 }
 
 fn command(response: String) -> Answer {

@@ -213,7 +213,7 @@ impl Telling {
     }
 
     fn end(&mut self, ended: Ended, out: &mut Vec<u8>) {
-        let Ended { response, tokens, finish } = ended;
+        let Ended { response, tokens, finish, .. } = ended;
         match finish {
             Ok(finish_reason) => {
                 let session_key = Some(std::mem::take(&mut self.channel));

@@ -100,7 +100,7 @@ async fn turn(call: &Call, params: &Params) -> Result<Executed, String> {
     }
     let new = NewRun::new(target.session, message, ORIGIN);
     let turn = Turn::start(&call.services, &call.principal, new).await.map_err(|error| words(&error).to_owned())?;
-    let Ended { response, tokens, finish } = turn.finish().await;
+    let Ended { response, tokens, finish, .. } = turn.finish().await;
     Ok(Executed::Answered { response, tokens_used: tokens, finish_reason: finish?, session_key: target.channel })
 }
 

@@ -81,7 +81,7 @@ async fn every_method_asks_for_its_scope_before_it_looks_at_anything() {
         .iter()
         .map(|method| (method.name, if method.scope == Some(model::Scope::Admin) { Grant::Admin } else { Grant::Rpc }))
         .collect();
-    assert_eq!(wanted.len(), 11, "{wanted:?}");
+    assert_eq!(wanted.len(), 14, "{wanted:?}");
     for (token, words) in TOKENS.iter().filter(|(token, _)| *token != "mcp") {
         let grants = Grants::from_words(words.iter().copied());
         let mut socket = Socket::open(&gateway, token).await;

@@ -36,7 +36,7 @@ async fn commands_are_answered_without_a_model() {
 async fn what_is_no_command_of_ours_goes_to_the_model_as_it_is() {
     let gateway = Gateway::start().await;
     let http = Http::with(&gateway, "rpc");
-    for text in ["/usage", "/fork here", "/etc/passwd", "/ new", "stop"] {
+    for text in ["/usages", "/etc/passwd", "/ new", "stop"] {
         let told = say(&http, text).await;
         assert_eq!((&told["response"], &told["finishReason"]), (&json!(text), &json!("stop")));
     }
@@ -55,6 +55,102 @@ async fn think_is_a_directive_for_the_rest_of_its_message() {
     assert_eq!(gateway.provider.requests()[1].thinking, Some(model::Thinking::Low));
     let told = say(&http, "/think deeply about it").await;
     assert_eq!(told["finishReason"], "command");
+}
+
+#[tokio::test]
+async fn a_budget_bounds_the_tokens_of_its_turn() {
+    let gateway = Gateway::start().await;
+    let http = Http::with(&gateway, "rpc");
+    gateway.provider.push(Scripted::tool_calls([("c1", "current_time", json!({}))]));
+    let told = say(&http, "/budget 5 What time is it?").await;
+    assert_eq!(told["finishReason"], "budget_exceeded", "{told}");
+    assert_eq!(gateway.provider.requests().len(), 1);
+    assert_eq!(say(&http, "/budget 50k Say hello").await["response"], "Say hello");
+    let words = "`/budget much` is unknown; `/budget` takes a number of tokens such as 50k.";
+    assert_eq!(say(&http, "/budget much of it").await, command(words));
+    assert_eq!(say(&http, "/budget 5k").await, command("A budget is for one message: `/budget 50k MESSAGE`."));
+}
+
+#[tokio::test]
+async fn tools_and_reasoning_are_shown_where_they_are_wanted() {
+    let gateway = Gateway::start().await;
+    let http = Http::with(&gateway, "rpc");
+    let think = || Scripted::chunks([]).then_reasoning("It is late.").then_text("Noon").then_finish(FinishReason::Stop);
+    gateway.provider.push(Scripted::tool_calls([("c1", "current_time", json!({}))]));
+    gateway.provider.push(think());
+    let told = say(&http, "/verbose on /reasoning on What time is it?").await;
+    assert_eq!(told["response"], "Reasoning: It is late.\n\nNoon\n\n[tools: current_time]");
+    gateway.provider.push(think());
+    assert_eq!(say(&http, "And now?").await["response"], "Noon", "it was for one turn");
+    assert_eq!(say(&http, "/reasoning on").await, command("Reasoning is now on."));
+    assert_eq!(say(&http, "/reasoning").await, command("Reasoning is on."));
+    assert_eq!(say(&http, "/verbose full").await, command("Verbose is now full."));
+    gateway.provider.push(think());
+    assert_eq!(say(&http, "And now?").await["response"], "Reasoning: It is late.\n\nNoon", "it is for the session");
+    gateway.provider.push(think());
+    assert_eq!(say(&http, "/reasoning off And now?").await["response"], "Noon");
+    let history = http.get("/api/chat/history").await.json();
+    assert_eq!(history["messages"][1]["content"], "Noon", "what is stored is what was said");
+}
+
+#[tokio::test]
+async fn usage_context_and_export_tell_of_the_session() {
+    let gateway = Gateway::start().await;
+    let http = Http::with(&gateway, "rpc");
+    let nothing = command("Nothing was said in this session yet.");
+    for text in ["/usage", "/context", "/export", "/fork"] {
+        assert_eq!(say(&http, text).await, nothing, "{text}");
+    }
+    say(&http, "Hello you").await;
+    let usage = "This session: 10 tokens in, 2 out, 12 together. The conversation holds 5 tokens in 2 messages. \
+                 Last turn: 10 in, 2 out, by scripted/default.";
+    assert_eq!(say(&http, "/usage").await, command(usage));
+    let context = say(&http, "/context").await["response"].as_str().unwrap().to_owned();
+    assert!(
+        context.starts_with("2 messages, 5 tokens.\nuser: 1 messages, 3 tokens\nassistant: 1 messages"),
+        "{context}"
+    );
+    assert!(context.contains("model: scripted/default, ") && context.contains("beyond 50000 tokens"), "{context}");
+    let at = "2026-09-21T14:13:20.000Z";
+    let markdown = format!("## user ({at})\n\nHello you\n\n## assistant ({at})\n\nHello you\n");
+    assert_eq!(say(&http, "/export").await, command(&markdown));
+    let lines = say(&http, "/export json").await["response"].as_str().unwrap().to_owned();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["content"], &lines[1]["role"]), (&json!("Hello you"), &json!("assistant")));
+    let words = "`/export pdf` is unknown; `/export` takes markdown or json.";
+    assert_eq!(say(&http, "/export pdf").await, command(words));
+    assert!(say(&http, "/help").await["response"].as_str().unwrap().contains("/export [markdown | json]"));
+    assert_eq!(gateway.provider.requests().len(), 1, "only the greeting asked the model");
+}
+
+#[tokio::test]
+async fn a_conversation_is_copied_whole_or_up_to_a_message_and_goes_on_on_its_own() {
+    let gateway = Gateway::start().await;
+    let http = Http::with(&gateway, "rpc");
+    for text in ["one", "two"] {
+        say(&http, text).await;
+    }
+    let none = "There are no copies of this conversation; `/fork` makes one.";
+    assert_eq!(say(&http, "/branch").await, command(none));
+    let key_of = |told: &Value| told["response"].as_str().unwrap().split('`').nth(1).unwrap().to_owned();
+    let told = say(&http, "/fork").await;
+    let fork = key_of(&told);
+    let words = format!("Copied 4 messages into `{fork}`; use it as sessionKey to go on there.");
+    assert_eq!(told, command(&words));
+    let branch = key_of(&say(&http, "/branch 2").await);
+    assert_eq!((gateway.messages_in(&fork).await, gateway.messages_in(&branch).await), (4, 2));
+    let reply = http.post("/api/chat", &json!({ "message": "three", "sessionKey": branch })).await;
+    assert_eq!(reply.json()["response"], "three");
+    assert_eq!((gateway.messages_in(&branch).await, gateway.messages_in("agent:main:main").await), (4, 4));
+    let told: Vec<String> =
+        gateway.provider.requests().last().unwrap().messages.iter().map(|m| m.content.text().into_owned()).collect();
+    assert_eq!(told[told.len() - 3..], ["one", "one", "three"], "the copy knows what was said before");
+    let listed = say(&http, "/branch").await["response"].as_str().unwrap().to_owned();
+    assert!(listed.contains(&format!("`{fork}`: 4 messages")) && listed.contains(&branch), "{listed}");
+    let reply = http.post("/api/chat", &json!({ "message": "/branch", "sessionKey": branch })).await.json();
+    assert!(reply["response"].as_str().unwrap().starts_with("This conversation is a copy of `agent:main:main`."));
+    assert_eq!(say(&http, "/branch 0").await["finishReason"], "command");
+    assert_eq!(gateway.messages_in(&fork).await, 4);
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::support::{Gateway, Http, Socket, Stream, in_time};
 
-/// Ids and names of durable events, without the frames of the transport and growing replies.
+/// Ids and names of durable events, without the frames of the transport and those that come before
+/// the last frame of their event.
 fn durable(frames: &[(u64, String)]) -> Vec<(u64, String)> {
-    let transport = ["retry", "ping", "resync", "message:streaming"];
+    let transport = ["retry", "ping", "resync", "message:streaming", "observability:token_usage"];
     frames.iter().filter(|(_, name)| !transport.contains(&name.as_str())).cloned().collect()
 }
 
@@ -44,6 +45,10 @@ async fn a_turn_is_told_in_order() {
     let growing = events.next().await.unwrap();
     assert_eq!((growing.event.as_str(), growing.json()["delta"].as_str()), ("message:streaming", Some("Hello ")));
     assert_eq!(growing.id, "4", "the id of the durable event before it, the start of the run");
+    let used = events.next().await.unwrap();
+    let tokens = json!({ "prompt": 10, "completion": 2, "total": 12 });
+    assert_eq!((used.event.as_str(), &used.json()["tokens"]), ("observability:token_usage", &tokens));
+    assert_eq!(used.json()["provider"], "scripted");
     let done = events.next().await.unwrap();
     assert_eq!((done.json()["accumulated"].as_str(), done.json()["done"].as_bool()), (Some("Hello you"), Some(true)));
     let sent = events.next().await.unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the whole crate is tests")]
 
 mod access;
+mod agents;
 mod chat;
 mod contract;
 mod events;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use dialect::http::Caller;
 use futures_util::StreamExt;
 use model::{
-    Agent, Content, EndReason, ErrorKind, Event, NewMessage, OpError, Role, Run, RunId, RunLimits, RunOptions,
-    RunOutcome, RunState, SessionKey, StopCause, TextSoFar, Usage,
+    Agent, ClientTool, ClientTools, EndReason, ErrorKind, Event, NewMessage, OpError, Role, Run, RunId, RunLimits,
+    RunOptions, RunOutcome, RunState, SessionKey, StopCause, TextSoFar, ToolCall, Usage,
 };
+use providers::ToolSpec;
 use services::Services;
 use services::runs::{FollowItem, NewRun, RunFollower, StartGuard};
 
@@ -16,10 +17,11 @@ use super::head::Head;
 use super::pieces::{Ended, Piece, Pieces};
 use super::request::Request;
 use crate::ORIGIN;
+use crate::check::Issues;
 use crate::errors::ApiError;
 
 /// An accepted turn. It starts when its first piece is asked for; dropping it cancels the turn.
-pub(super) struct AgentTurn {
+pub(crate) struct AgentTurn {
     services: Arc<Services>,
     id: RunId,
     follower: Option<RunFollower>,
@@ -28,6 +30,8 @@ pub(super) struct AgentTurn {
     text: TextSoFar,
     /// Bytes of it that were handed out.
     seen: usize,
+    /// Bytes of reasoning that were handed out.
+    seen_reasoning: usize,
     queue: VecDeque<Piece>,
     is_over: bool,
 }
@@ -42,7 +46,7 @@ impl AgentTurn {
         head: &Head,
         index: u32,
     ) -> Result<Self, ApiError> {
-        let conversation = Conversation::of(request, agent)?;
+        let conversation = Conversation::of(request)?;
         let part = if index == 0 { String::new() } else { format!("-{index}") };
         let session = SessionKey::of_agent(&agent.id, &format!("ephemeral:{}{part}", head.id));
         let session = session.map_err(|error| OpError::internal(error.to_string()))?;
@@ -51,10 +55,16 @@ impl AgentTurn {
             limits: RunLimits { output_tokens: request.sampling.max_output_tokens, ..RunLimits::default() },
             extra_system: conversation.system,
             temperature: request.sampling.temperature,
+            client_tools: client_tools(request),
             ..RunOptions::default()
         };
-        let run = NewRun { prelude: conversation.prelude, options, ..NewRun::new(session, conversation.input, ORIGIN) };
-        let accepted = services.runs.accept(&caller.principal, run).await?;
+        let run = NewRun {
+            prelude: conversation.prelude,
+            answers_call: conversation.input.tool_call_id,
+            options,
+            ..NewRun::new(session, conversation.input.content, ORIGIN)
+        };
+        let accepted = services.runs.accept(&caller.principal, run).await.map_err(|error| refused(error, request))?;
         let id = accepted.run.id;
         Ok(Self {
             // Followed before it starts, so that nothing of it is missed.
@@ -64,6 +74,7 @@ impl AgentTurn {
             start: accepted.start,
             text: TextSoFar::new(),
             seen: 0,
+            seen_reasoning: 0,
             queue: VecDeque::new(),
             is_over: false,
         })
@@ -115,8 +126,9 @@ impl AgentTurn {
     fn event(&mut self, event: &Event) -> Result<(), ApiError> {
         match event {
             Event::RunDelta { so_far, .. } => self.grow(so_far),
+            Event::RunThinking { so_far, .. } => self.grow_reasoning(so_far),
             Event::InputRequested { prompt, options, .. } => self.question(prompt, options),
-            Event::RunEnded { outcome, response, usage, iterations, .. } => {
+            Event::RunEnded { outcome, response, usage, iterations, client_calls, .. } => {
                 // Deltas that were missed are in the text all the same.
                 let newest = self.text.newest();
                 self.grow(&newest);
@@ -124,6 +136,7 @@ impl AgentTurn {
                     self.queue.push_back(Piece::Text(response.clone()));
                 }
                 let finish = self.finish(outcome, *usage, *iterations)?;
+                self.hand_back(client_calls);
                 self.end(finish, *usage, response.clone());
             }
             _ => {}
@@ -148,6 +161,15 @@ impl AgentTurn {
         self.text = so_far.clone();
     }
 
+    fn grow_reasoning(&mut self, so_far: &TextSoFar) {
+        let from = self.seen_reasoning;
+        if so_far.len() > from {
+            self.seen_reasoning = so_far.len();
+            let more = so_far.with(|text| text.get(from..).unwrap_or_default().to_owned());
+            self.queue.push_back(Piece::Reasoning(more));
+        }
+    }
+
     /// Nobody can answer within this request: the question is the answer, and the next request
     /// brings the reply.
     fn question(&mut self, prompt: &str, options: &[String]) {
@@ -161,6 +183,15 @@ impl AgentTurn {
         self.is_over = true;
     }
 
+    /// They come whole: an answer that asks for more than them is told only when the rest is done.
+    fn hand_back(&mut self, calls: &[ToolCall]) {
+        for (index, call) in calls.iter().enumerate() {
+            let ToolCall { id, name, arguments } = call.clone();
+            self.queue.push_back(Piece::Call { index, id, name });
+            self.queue.push_back(Piece::Arguments { index, text: arguments });
+        }
+    }
+
     fn end(&mut self, finish: &'static str, usage: Usage, response: String) {
         self.queue.push_back(Piece::End(Ended { finish, usage, text: Some(response) }));
         self.is_over = true;
@@ -169,7 +200,8 @@ impl AgentTurn {
     fn finish(&self, outcome: &RunOutcome, usage: Usage, iterations: u32) -> Result<&'static str, ApiError> {
         match outcome {
             RunOutcome::Completed { reason } => Ok(match reason {
-                EndReason::Stop | EndReason::ToolCalls | EndReason::Command => "stop",
+                EndReason::Stop | EndReason::Command => "stop",
+                EndReason::ToolCalls => "tool_calls",
                 EndReason::Length => "length",
                 EndReason::ContentFilter => "content_filter",
             }),
@@ -198,6 +230,10 @@ impl AgentTurn {
         };
         let newest = self.text.newest();
         self.grow(&newest);
+        if run.end_reason == Some(EndReason::ToolCalls) {
+            // Only its last event tells the calls, and a finish without them would promise what is not there.
+            return Err(OpError::unavailable("the calls of the answer were missed; try again").into());
+        }
         let finish = self.finish(&outcome(&run), run.usage, run.iterations)?;
         self.end(finish, run.usage, run.response.unwrap_or_default());
         Ok(())
@@ -240,34 +276,48 @@ fn outcome(run: &Run) -> RunOutcome {
     }
 }
 
+/// The tools that the client runs; `None` without any.
+fn client_tools(request: &Request) -> Option<ClientTools> {
+    let tool = |spec: &ToolSpec| ClientTool {
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        parameters: (*spec.parameters).clone(),
+    };
+    (!request.tools.is_empty()).then(|| ClientTools {
+        tools: request.tools.iter().map(tool).collect(),
+        choice: request.tool_choice.clone(),
+        // The form before tools has a place for one call.
+        parallel: if request.names_functions { Some(false) } else { request.parallel_tool_calls },
+    })
+}
+
+/// A refusal in the words of the request.
+fn refused(error: OpError, request: &Request) -> ApiError {
+    if error.kind == ErrorKind::InvalidParams && error.field.as_deref() == Some("tools") {
+        let param = if request.names_functions { "functions" } else { "tools" };
+        return ApiError::bad_request(format!("Invalid request: {}", error.message)).with_param(param);
+    }
+    error.into()
+}
+
 /// A request's messages as an agent takes them.
 #[derive(Debug, PartialEq)]
 struct Conversation {
     system: Option<String>,
     /// Everything before the input, in order.
     prelude: Vec<NewMessage>,
-    input: Content,
+    /// What the turn answers: a user's message, or the result of a client's tool.
+    input: NewMessage,
 }
 
 impl Conversation {
-    fn of(request: &Request, agent: &Agent) -> Result<Self, ApiError> {
-        if !request.tools.is_empty() {
-            let param = if request.names_functions { "functions" } else { "tools" };
-            let message = format!(
-                "Invalid request: {param}: agents run their own tools, and `{}` is an agent; \
-                 for tools of the client's own take a model of a provider",
-                agent.id
-            );
-            return Err(ApiError::bad_request(message).with_param(param));
-        }
+    fn of(request: &Request) -> Result<Self, ApiError> {
         let no_input = || ApiError::bad_request("No user message found in messages array");
-        let last = request.messages.iter().rposition(|message| message.role == Role::User).ok_or_else(no_input)?;
-        if request.messages[last..].iter().any(|message| message.role == Role::Tool) {
-            let message = "Invalid request: messages: agents run their own tools, so that a result of a client's tool cannot be the last word";
-            return Err(ApiError::bad_request(message).with_param("messages"));
-        }
-        let input = request.messages[last].content.clone();
-        if input.is_empty() {
+        check_results(&request.messages)?;
+        let is_asking = |message: &NewMessage| matches!(message.role, Role::User | Role::Tool);
+        let last = request.messages.iter().rposition(is_asking).ok_or_else(no_input)?;
+        let input = request.messages[last].clone();
+        if input.role == Role::User && input.content.is_empty() {
             return Err(no_input());
         }
         let is_system = |message: &&NewMessage| message.role == Role::System;
@@ -276,4 +326,18 @@ impl Conversation {
         let prelude = request.messages[..last].iter().filter(|message| message.role != Role::System).cloned();
         Ok(Self { system: (!texts.is_empty()).then(|| texts.join("\n")), prelude: prelude.collect(), input })
     }
+}
+
+/// A result must belong to a call: the model would never see it otherwise.
+fn check_results(messages: &[NewMessage]) -> Result<(), ApiError> {
+    let mut issues = Issues::default();
+    for (index, message) in messages.iter().enumerate().filter(|(_, message)| message.role == Role::Tool) {
+        let id = message.tool_call_id.as_deref().unwrap_or_default();
+        let mut calls = messages[..index].iter().flat_map(|earlier| &earlier.tool_calls);
+        if !calls.any(|call| call.id == id) {
+            issues
+                .add(format!("messages.{index}.tool_call_id"), format!("no earlier message asks for the call {id:?}"));
+        }
+    }
+    issues.result()
 }

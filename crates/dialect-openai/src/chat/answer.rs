@@ -24,6 +24,8 @@ impl Answer {
         while let Some(piece) = pieces.next().await {
             match piece? {
                 Piece::Text(more) => text.push_str(&more),
+                // Never told as content, and a completion has no other place for it.
+                Piece::Reasoning(_) => {}
                 Piece::Call { id, name, .. } => calls.push(ToolCall { id, name, arguments: String::new() }),
                 Piece::Arguments { index, text } => {
                     if let Some(call) = calls.get_mut(index) {

@@ -90,6 +90,8 @@ impl Writer {
     fn piece(&mut self, index: usize, piece: &Piece) {
         match piece {
             Piece::Text(text) => self.delta(index, &Content { content: text }, None),
+            // Never told as content, and a chunk has no other place for it.
+            Piece::Reasoning(_) => {}
             Piece::Call { index: call, id, name } => {
                 let function = json!({ "name": name, "arguments": "" });
                 let delta = if self.style.names_functions {

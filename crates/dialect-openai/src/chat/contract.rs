@@ -43,7 +43,7 @@ pub(super) struct ChatCompletionRequest {
     modalities: Option<Vec<String>>,
     prediction: Option<Map<String, Value>>,
     service_tier: Option<String>,
-    /// Tools that the client runs itself; not for agents, which have their own.
+    /// Tools that the client runs itself. An agent has its own beside them, whose names they must not have.
     tools: Option<Vec<Tool>>,
     /// `none`, `auto`, `required`, or a named function.
     tool_choice: Option<Value>,

@@ -16,7 +16,7 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// A form other than plain text.
 #[derive(Clone)]
-pub(super) struct Format {
+pub(crate) struct Format {
     pub wire: ResponseFormat,
     compiled: Option<Arc<(Schemas, SchemaIndex)>>,
 }
@@ -43,13 +43,23 @@ impl Format {
                 if fields.get("json_schema").is_none() {
                     issues.add(fields.at("json_schema"), expected("object", None));
                 }
-                Self::of_schema(&fields.object("json_schema", issues)?, issues)
+                let named = fields.object("json_schema", issues)?;
+                named.only(&["name", "description", "schema", "strict"], issues);
+                Self::of_schema(&named, issues)
             }
         }
     }
 
+    /// The same where the schema's fields stand beside the type, as responses have them.
+    pub fn read_flat(fields: &Fields<'_>, issues: &mut Issues) -> Option<Self> {
+        if fields.get("type").and_then(Value::as_str) != Some("json_schema") {
+            return Self::read(fields, issues);
+        }
+        fields.only(&["type", "name", "description", "schema", "strict"], issues);
+        Self::of_schema(fields, issues)
+    }
+
     fn of_schema(fields: &Fields<'_>, issues: &mut Issues) -> Option<Self> {
-        fields.only(&["name", "description", "schema", "strict"], issues);
         fields.string("description", issues);
         let strict = fields.boolean("strict", issues).unwrap_or(false);
         let name = fields.filled_string("name", issues);

@@ -1,11 +1,11 @@
-//! What a completion is called.
+//! What an answer is called.
 
 use services::Services;
 
-/// What all chunks of a completion share.
+/// What all chunks of an answer share.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
-    /// `chatcmpl-…`
+pub(crate) struct Head {
+    /// `chatcmpl-…` or `resp_…`
     pub id: String,
     /// Unix seconds.
     pub created: i64,
@@ -14,8 +14,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn new(services: &Services, model: &str) -> Self {
-        let id = format!("chatcmpl-{}", services.ids.uuid());
+    pub fn new(services: &Services, prefix: &str, model: &str) -> Self {
+        let id = format!("{prefix}{}", services.ids.uuid());
         Self { id, created: services.clock.now().as_ms() / 1000, model: model.to_owned() }
     }
 }

@@ -12,14 +12,14 @@ const PARTS: [&str; 5] = ["text", "image_url", "input_audio", "file", "refusal"]
 
 /// A part that not every model can take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartPlace {
+pub(crate) struct PartPlace {
     /// `messages.0.content.1`
     pub path: String,
     pub kind: PartKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PartKind {
+pub(crate) enum PartKind {
     ImageData,
     ImageUrl,
     Audio,
@@ -27,8 +27,13 @@ pub(super) enum PartKind {
 }
 
 /// Whether a message calls for an answer.
-pub(super) fn asks(message: &NewMessage) -> bool {
-    matches!(message.role, Role::User | Role::Tool) && !message.content.is_empty()
+pub(crate) fn asks(message: &NewMessage) -> bool {
+    match message.role {
+        // A tool may have nothing to say.
+        Role::Tool => true,
+        Role::User => !message.content.is_empty(),
+        Role::System | Role::Assistant => false,
+    }
 }
 
 /// What is found while reading messages in order.
@@ -39,7 +44,7 @@ struct Reader<'i> {
     functions: VecDeque<(String, String)>,
 }
 
-pub(super) fn read(fields: &Fields<'_>, issues: &mut Issues) -> (Vec<NewMessage>, Vec<PartPlace>) {
+pub(crate) fn read(fields: &Fields<'_>, issues: &mut Issues) -> (Vec<NewMessage>, Vec<PartPlace>) {
     if fields.get("messages").is_none() {
         issues.add("messages", expected("array", None));
     }
@@ -245,14 +250,14 @@ impl Reader<'_> {
 }
 
 /// Parts that are all text are one text.
-fn plain(parts: Vec<Part>) -> Content {
+pub(crate) fn plain(parts: Vec<Part>) -> Content {
     let is_text = parts.iter().all(|part| matches!(part, Part::Text { .. }));
     let content = Content::from(parts);
     if is_text { content.text().into_owned().into() } else { content }
 }
 
 /// Type and base64 text of a `data:` URL.
-fn data_url(url: &str) -> Option<(String, String)> {
+pub(crate) fn data_url(url: &str) -> Option<(String, String)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let mime_type = head.strip_suffix(";base64")?.split(';').next()?;
     let is_base64 = data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte));
@@ -261,7 +266,7 @@ fn data_url(url: &str) -> Option<(String, String)> {
 }
 
 /// A type by the end of a name.
-fn mime_of(name: &str) -> &'static str {
+pub(crate) fn mime_of(name: &str) -> &'static str {
     let path = name.split(['?', '#']).next().unwrap_or_default();
     let end = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     match end.as_str() {

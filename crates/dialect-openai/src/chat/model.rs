@@ -11,13 +11,13 @@ use super::request::Request;
 use crate::errors::ApiError;
 
 /// Whether providers of this kind know no such form, so that the model itself must be told.
-pub(super) fn must_be_told(provider_kind: &str, format: &Format) -> bool {
+pub(crate) fn must_be_told(provider_kind: &str, format: &Format) -> bool {
     provider_kind == "anthropic" && format.wire == ResponseFormat::JsonObject
 }
 
 /// Opens one answer. Returns with its first piece at hand; a failure until then has the vendor's
 /// status. Transient failures are tried again by the router, as for any model without fallbacks.
-pub(super) async fn open(
+pub(crate) async fn open(
     services: &Services,
     model: &ModelRef,
     request: &Request,
@@ -58,8 +58,11 @@ fn pieces(mut stream: ChatStream, prompt: u64) -> Pieces {
                     chars += text.chars().count() as u64;
                     Piece::Text(text)
                 }
-                // Never told as content, and the API has no other place for it.
-                Ok(Chunk::Reasoning(_) | Chunk::ReasoningBlock(_)) => continue,
+                Ok(Chunk::Reasoning(text)) => {
+                    chars += text.chars().count() as u64;
+                    Piece::Reasoning(text)
+                }
+                Ok(Chunk::ReasoningBlock(_)) => continue,
                 Ok(Chunk::ToolCall { index, id, name }) => Piece::Call { index, id, name },
                 Ok(Chunk::ToolArguments { index, text }) => {
                     chars += text.chars().count() as u64;

@@ -8,7 +8,7 @@ use crate::check::Issues;
 use crate::errors::ApiError;
 
 /// Refuses the first parts that a model of a provider of this kind cannot take.
-pub(super) fn check(request: &Request, provider_kind: &str, model: &ModelInfo) -> Result<(), ApiError> {
+pub(crate) fn check(request: &Request, provider_kind: &str, model: &ModelInfo) -> Result<(), ApiError> {
     let mut issues = Issues::default();
     for PartPlace { path, kind } in &request.parts {
         if let Some(what) = refused(provider_kind, model, kind) {

@@ -6,8 +6,10 @@ use model::Usage;
 use crate::errors::ApiError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Text(String),
+    /// Reasoning, for those who have a place for it.
+    Reasoning(String),
     /// A call of a client's tool begins; `index` counts the calls of one answer from 0.
     Call {
         index: usize,
@@ -23,7 +25,7 @@ pub(super) enum Piece {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// As the API words it.
     pub finish: &'static str,
     pub usage: Usage,
@@ -32,4 +34,4 @@ pub(super) struct Ended {
 }
 
 /// Any number of pieces, then one `End` or one error, then nothing. Dropping it ends the work.
-pub(super) type Pieces = BoxStream<'static, Result<Piece, ApiError>>;
+pub(crate) type Pieces = BoxStream<'static, Result<Piece, ApiError>>;

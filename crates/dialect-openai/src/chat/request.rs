@@ -57,7 +57,7 @@ const KNOWN: [&str; 36] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// As the client calls it.
     pub model: String,
     /// System text and conversation in order.
@@ -78,7 +78,7 @@ pub(super) struct Request {
 
 /// How a stream tells its usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StreamWish {
+pub(crate) struct StreamWish {
     /// A chunk of usage at the end.
     pub usage: bool,
     /// Earlier chunks say that they have none.
@@ -103,7 +103,7 @@ impl Request {
         let stream = stream(fields, issues);
         let choices = fields.integer("n", 1, CHOICES_MAX, issues).and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
         let sampling = sampling(fields, issues);
-        let thinking = thinking(fields, issues);
+        let thinking = thinking(fields, "reasoning_effort", issues);
         let Tools { tools, tool_choice, parallel_tool_calls, names_functions } = tools::read(fields, issues);
         let format = fields.object("response_format", issues).and_then(|format| Format::read(&format, issues));
         check_others(fields, issues);
@@ -168,9 +168,10 @@ fn stop(fields: &Fields<'_>, issues: &mut Issues) -> Vec<String> {
     }
 }
 
-fn thinking(fields: &Fields<'_>, issues: &mut Issues) -> Option<Thinking> {
+/// How hard a model shall think, under `key`.
+pub(crate) fn thinking(fields: &Fields<'_>, key: &str, issues: &mut Issues) -> Option<Thinking> {
     let words = ["none", "minimal", "low", "medium", "high", "xhigh"];
-    let word = fields.choice("reasoning_effort", &words, issues)?;
+    let word = fields.choice(key, &words, issues)?;
     Some(match word {
         "none" => Thinking::Off,
         "minimal" => Thinking::Minimal,

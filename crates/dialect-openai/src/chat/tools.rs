@@ -11,7 +11,7 @@ const TOOLS_MAX: usize = 128;
 const NAME_BYTES_MAX: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Tools {
+pub(crate) struct Tools {
     pub tools: Vec<ToolSpec>,
     pub tool_choice: ToolChoice,
     pub parallel_tool_calls: Option<bool>,
@@ -19,7 +19,7 @@ pub(super) struct Tools {
     pub names_functions: bool,
 }
 
-pub(super) fn read(fields: &Fields<'_>, issues: &mut Issues) -> Tools {
+pub(crate) fn read(fields: &Fields<'_>, issues: &mut Issues) -> Tools {
     let items = fields.array("tools", issues).unwrap_or_default();
     let mut tools: Vec<ToolSpec> = Vec::new();
     for (index, item) in items.iter().enumerate() {
@@ -32,17 +32,36 @@ pub(super) fn read(fields: &Fields<'_>, issues: &mut Issues) -> Tools {
             issues.add(tool.at("function"), expected("object", None));
         }
         tool.only(&["type", "function"], issues);
-        tools.extend(tool.object("function", issues).and_then(|function| spec(&function, issues)));
+        tools.extend(tool.object("function", issues).and_then(|function| bare_spec(&function, issues)));
     }
     let names_functions = tools.is_empty() && fields.get("functions").is_some();
     for (index, item) in fields.array("functions", issues).unwrap_or_default().iter().enumerate() {
         let function = Fields::new(item, format!("functions.{index}"), issues);
-        tools.extend(function.and_then(|function| spec(&function, issues)));
+        tools.extend(function.and_then(|function| bare_spec(&function, issues)));
     }
+    let key = if names_functions { "function_call" } else { "tool_choice" };
+    checked(fields, tools, key, issues)
+}
+
+/// The tools of a response, whose fields stand beside their type.
+pub(crate) fn read_flat(fields: &Fields<'_>, issues: &mut Issues) -> Tools {
+    let mut tools: Vec<ToolSpec> = Vec::new();
+    for (index, item) in fields.array("tools", issues).unwrap_or_default().iter().enumerate() {
+        let Some(tool) = Fields::new(item, format!("tools.{index}"), issues) else { continue };
+        if tool.get("type").and_then(Value::as_str) != Some("function") {
+            issues.add(tool.at("type"), "Invalid input: expected \"function\"");
+            continue;
+        }
+        tool.only(&["type", "name", "description", "parameters", "strict"], issues);
+        tools.extend(spec(&tool, issues));
+    }
+    checked(fields, tools, "tool_choice", issues)
+}
+
+fn checked(fields: &Fields<'_>, tools: Vec<ToolSpec>, key: &'static str, issues: &mut Issues) -> Tools {
     if tools.len() > TOOLS_MAX {
         issues.add("tools", format!("Too big: expected array to have <={TOOLS_MAX} items"));
     }
-    let key = if names_functions { "function_call" } else { "tool_choice" };
     let tool_choice = choice(fields, key, issues);
     if let ToolChoice::Named(name) = &tool_choice
         && !tools.iter().any(|tool| tool.name == *name)
@@ -53,11 +72,15 @@ pub(super) fn read(fields: &Fields<'_>, issues: &mut Issues) -> Tools {
         issues.add(key, "asks for a call, but there are no tools");
     }
     let parallel_tool_calls = fields.boolean("parallel_tool_calls", issues);
-    Tools { tools, tool_choice, parallel_tool_calls, names_functions }
+    Tools { tools, tool_choice, parallel_tool_calls, names_functions: key == "function_call" }
+}
+
+fn bare_spec(function: &Fields<'_>, issues: &mut Issues) -> Option<ToolSpec> {
+    function.only(&["name", "description", "parameters", "strict"], issues);
+    spec(function, issues)
 }
 
 fn spec(function: &Fields<'_>, issues: &mut Issues) -> Option<ToolSpec> {
-    function.only(&["name", "description", "parameters", "strict"], issues);
     function.boolean("strict", issues);
     let description = function.string("description", issues).unwrap_or_default();
     let parameters = match function.get("parameters") {

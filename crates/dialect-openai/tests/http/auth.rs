@@ -56,6 +56,43 @@ async fn the_scopes_rpc_and_api_let_in_and_no_other() {
     }
 }
 
+/// Method and path of every route in the table, with something for each parameter.
+fn every_route() -> Vec<(Method, String)> {
+    let mut generator = dialect::contract_http::generator();
+    let paths = dialect_openai::paths(&mut generator);
+    let mut routes = Vec::new();
+    for (path, operations) in paths.as_object().unwrap() {
+        let path = path.replace("{id}", "x").replace("{*model}", "x");
+        assert!(!path.contains('{'), "{path}");
+        for method in operations.as_object().unwrap().keys() {
+            routes.push((Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), path.clone()));
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn no_route_is_served_to_strangers_or_to_other_scopes() {
+    let gateway = gateway().await;
+    let routes = every_route();
+    assert!(routes.len() >= 7, "{routes:?}");
+    for (method, path) in routes {
+        let refused = (401, error("Unauthorized", "authentication_error", None));
+        for credential in ["", "Bearer nobody-knows-this-token"] {
+            assert_eq!(ask(&gateway, method.clone(), &path, credential).await, refused, "{method} {path}");
+        }
+        let refused = (403, error("Insufficient scope", "permission_error", None));
+        for token in [ADMIN, NOTHING, MCP] {
+            let seen = ask(&gateway, method.clone(), &path, &format!("Bearer {token}")).await;
+            assert_eq!(seen, refused, "{method} {path}");
+        }
+        for token in [TOKEN, API] {
+            let (status, _) = ask(&gateway, method.clone(), &path, &format!("Bearer {token}")).await;
+            assert!(!matches!(status, 401 | 403), "{method} {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_not_found() {
     let gateway = Gateway::start().await;
@@ -68,6 +105,9 @@ async fn unknown_paths_and_wrong_methods_are_not_found() {
         (Method::GET, "/v1/chat/completions"),
         (Method::DELETE, "/v1/embeddings"),
         (Method::GET, "/v1/chat/completions/"),
+        (Method::GET, "/v1/responses"),
+        (Method::POST, "/v1/responses/resp_x"),
+        (Method::GET, "/v1/responses/resp_x/input_items"),
     ] {
         let response = gateway.request(method.clone(), path).send().await.unwrap();
         assert!(!response.headers().contains_key("allow"));
@@ -78,7 +118,7 @@ async fn unknown_paths_and_wrong_methods_are_not_found() {
 #[tokio::test]
 async fn bodies_are_bounded_and_must_be_json() {
     let gateway = Gateway::with(Setup { body_bytes_max: 2000, ..Setup::default() }).await;
-    for path in ["/v1/chat/completions", "/v1/embeddings"] {
+    for path in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"] {
         let (status, body) = answer(gateway.post_text(path, "x".repeat(2001)).await).await;
         assert_eq!((status, body), (413, error("Request body too large", "invalid_request_error", None)));
         let chunks = vec!["x".repeat(1500); 2].into_iter().map(Ok::<_, std::io::Error>);

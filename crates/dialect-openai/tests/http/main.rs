@@ -3,8 +3,10 @@
 
 mod agents;
 mod auth;
+mod client_tools;
 mod embeddings;
 mod models;
 mod relay;
+mod responses;
 mod support;
 mod translated;

@@ -158,8 +158,16 @@ impl Gateway {
         answer(self.post("/v1/chat/completions", body).await).await
     }
 
+    pub async fn respond(&self, body: Value) -> (u16, Value) {
+        answer(self.post("/v1/responses", body).await).await
+    }
+
     pub async fn stream(&self, body: Value) -> Stream {
-        let response = self.post("/v1/chat/completions", body).await;
+        self.stream_of("/v1/chat/completions", body).await
+    }
+
+    pub async fn stream_of(&self, path: &str, body: Value) -> Stream {
+        let response = self.post(path, body).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache");
@@ -196,10 +204,13 @@ impl Stream {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.buffer = rest;
-                match event.strip_prefix("data: ") {
-                    Some(data) => return Some(data.to_owned()),
-                    None => continue,
+                // A name before it says what its type says.
+                let (name, data) = event.split_once('\n').unwrap_or(("", &event));
+                let Some(data) = data.strip_prefix("data: ") else { continue };
+                if let Some(name) = name.strip_prefix("event: ") {
+                    assert!(data.starts_with(&format!("{{\"type\":\"{name}\",")), "{event}");
                 }
+                return Some(data.to_owned());
             }
             let piece = self.body.next().await?.expect("the stream is not cut");
             self.buffer.push_str(std::str::from_utf8(&piece).expect("scripted texts are ASCII"));

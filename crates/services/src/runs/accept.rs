@@ -24,6 +24,9 @@ pub struct NewRun {
     pub content: Content,
     /// Conversation that precedes the message; only for ephemeral sessions.
     pub prelude: Vec<NewMessage>,
+    /// The message is the result of this call of `prelude`, which the client has run, and not a
+    /// user's words.
+    pub answers_call: Option<String>,
     pub options: RunOptions,
     /// `aleph`, `comis`, `argent`, `openai` …
     pub origin: &'static str,
@@ -38,6 +41,7 @@ impl NewRun {
             session,
             content: content.into(),
             prelude: Vec::new(),
+            answers_call: None,
             options: RunOptions::default(),
             origin,
             only_when_free: false,
@@ -118,6 +122,11 @@ impl Runs {
         if principal.confined_to.as_ref().is_some_and(|own| *own != new.session) {
             return Err(OpError::denied(format!("session `{}` is not yours", new.session)));
         }
+        self.check_client_tools(new)?;
+        if new.answers_call.is_some() {
+            // A tool may have nothing to say, or much; its size is bounded where it comes in.
+            return self.check_agent_and_model(new);
+        }
         let chars = new.content.text().chars().count();
         if new.content.is_empty() || (chars == 0 && matches!(new.content, Content::Text(_))) {
             return Err(OpError::invalid("message", "must not be empty"));
@@ -128,9 +137,31 @@ impl Runs {
                 format!("has {chars} characters; at most {MESSAGE_CHARS_MAX} are accepted"),
             ));
         }
+        self.check_agent_and_model(new)
+    }
+
+    fn check_agent_and_model(&self, new: &NewRun) -> Result<(), OpError> {
         self.agents.require(&new.session.agent())?;
         if let Some(model) = &new.options.model {
             self.models.require(model)?;
+        }
+        Ok(())
+    }
+
+    /// A call must mean one tool: the client's names are its own, and each is there once.
+    fn check_client_tools(&self, new: &NewRun) -> Result<(), OpError> {
+        let Some(client) = &new.options.client_tools else { return Ok(()) };
+        let agent = self.agents.require(&new.session.agent())?;
+        let own = self.tools.select(new.options.tools.as_deref().or(agent.tools.as_deref()));
+        for (place, tool) in client.tools.iter().enumerate() {
+            if own.iter().any(|checked| checked.tool().name() == tool.name) {
+                let message =
+                    format!("`{}` is a tool of the agent `{}` itself; give yours another name", tool.name, agent.id);
+                return Err(OpError::invalid("tools", message));
+            }
+            if client.tools[..place].iter().any(|other| other.name == tool.name) {
+                return Err(OpError::invalid("tools", format!("`{}` is there twice", tool.name)));
+            }
         }
         Ok(())
     }
@@ -161,6 +192,8 @@ impl Runs {
             return Err(OpError::busy(format!("session `{key}` {words}"), 1000));
         };
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
+        let mut new = new;
+        self.handed.restore(&started_by, &mut new, self.clock.now());
         let run = self.draft(&new, &id, started_by);
         let drafted = run.session_id.clone();
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
@@ -219,7 +252,10 @@ impl Runs {
         let has_given_id = new.id.is_some();
         let prelude: Vec<(MessageId, NewMessage)> =
             new.prelude.into_iter().map(|message| (self.ids.message(), message)).collect();
-        let message = NewMessage::user(new.content);
+        let message = match new.answers_call {
+            Some(call) => NewMessage::tool_result(call, new.content),
+            None => NewMessage::user(new.content),
+        };
         self.store
             .write::<_, OpError, _>(move |tx| {
                 // An id of our own making is new.

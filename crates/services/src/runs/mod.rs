@@ -10,6 +10,7 @@ mod accept;
 mod ask;
 mod finished;
 mod follow;
+mod handed;
 mod held;
 mod id_locks;
 mod journal;
@@ -68,6 +69,7 @@ pub struct Runs {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) live: LiveRuns,
     pub(crate) finished: finished::Finished,
+    pub(crate) handed: handed::Handed,
     pub(crate) id_locks: id_locks::IdLocks,
 }
 
@@ -108,6 +110,7 @@ impl Runs {
             mailboxes: Mailboxes::default(),
             live: LiveRuns::default(),
             finished: finished::Finished::default(),
+            handed: handed::Handed::default(),
             id_locks: id_locks::IdLocks::default(),
         })
     }

@@ -188,6 +188,7 @@ impl Runs {
             history,
             open_calls,
             tools,
+            client_tools: run.options.client_tools.clone().unwrap_or_default(),
             context: ToolContext {
                 agent: agent.id.clone(),
                 session: run.session_key.clone(),
@@ -227,8 +228,18 @@ impl Runs {
         let now = self.clock.now();
         let seq = live.next_seq();
         let TurnOutcome { end, model, iterations, usage } = outcome;
+        let handed = match &end {
+            TurnEnd::HandedBack { text, calls, .. } => Some((text.clone(), calls.clone())),
+            _ => None,
+        };
         let (message, state, told) = describe_end(live, end);
-        let response = message.as_ref().map_or_else(|| live.text(), |message| message.content.text().into_owned());
+        let (response, client_calls) = match handed {
+            Some((text, calls)) => (text, self.hand_back(live, calls).await),
+            None => {
+                let text = message.as_ref().map(|message| message.content.text().into_owned());
+                (text.unwrap_or_else(|| live.text()), Vec::new())
+            }
+        };
         let run = live.update(|run| {
             run.state = state;
             run.ended_at = Some(now);
@@ -256,6 +267,7 @@ impl Runs {
             iterations: run.iterations,
             tool_calls: live.tool_calls(),
             duration_ms: run.started_at.map_or(0, |at| now.ms_since(at)),
+            client_calls,
         };
         self.mailboxes.ending(&live.key, &live.reference.run_id);
         self.write_end(run, message, event).await
@@ -306,6 +318,7 @@ impl Runs {
             iterations: 0,
             tool_calls: 0,
             duration_ms: 0,
+            client_calls: Vec::new(),
         };
         let runs = Arc::clone(self);
         // On a task of its own: a caller that goes away must not keep the run from its end.
@@ -361,7 +374,8 @@ struct Written {
     session_tokens: u64,
 }
 
-/// Calls of the last step without a result in the transcript.
+/// Calls of the run's last step without a result in the transcript. Calls of a conversation that came
+/// with the run are none of its own.
 fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<OpenCall> {
     let Some(step) =
         history.iter().rposition(|message| message.role == Role::Assistant && !message.tool_calls.is_empty())
@@ -373,10 +387,10 @@ fn open_calls(history: &[NewMessage], calls: &[model::ToolCallRecord]) -> Vec<Op
         .tool_calls
         .iter()
         .filter(|call| !is_answered(&call.id))
-        .map(|call| {
-            let record = calls.iter().find(|record| record.call_id == call.id);
-            let was_started = record.is_some_and(|record| record.state == ToolCallState::Started);
-            OpenCall { call: call.clone(), was_started }
+        .filter_map(|call| {
+            let record = calls.iter().find(|record| record.call_id == call.id)?;
+            let was_started = record.state == ToolCallState::Started;
+            Some(OpenCall { call: call.clone(), was_started })
         })
         .collect()
 }
@@ -386,6 +400,7 @@ fn describe_end(live: &LiveRun, end: TurnEnd) -> (Option<NewMessage>, RunState, 
         TurnEnd::Completed { message, reason } => {
             (Some(message), RunState::Completed, RunOutcome::Completed { reason })
         }
+        TurnEnd::HandedBack { reason, .. } => (None, RunState::Completed, RunOutcome::Completed { reason }),
         TurnEnd::Cancelled { partial } => {
             let cause = live.cause();
             (

@@ -105,8 +105,20 @@ impl Sessions {
         }
     }
 
+    /// What the present conversation of a session comes to; `None` when nothing was said in it. Changes nothing.
+    pub(crate) async fn summary(&self, key: &SessionKey) -> Result<Option<String>, OpError> {
+        let Some((history, _)) = self.whole(key).await? else { return Ok(None) };
+        let bodies: Vec<NewMessage> = history.messages.into_iter().map(|message| message.body).collect();
+        if bodies.is_empty() {
+            return Ok(None);
+        }
+        let agent = self.agents.require(&key.agent())?;
+        let model = history.session.settings.model.or_else(|| self.models.model_of(&agent));
+        Ok(Some(self.summary_of(&bodies, &agent, model.as_ref(), None).await))
+    }
+
     /// The transcript, with the runs that were unfinished at the same moment.
-    async fn whole(&self, key: &SessionKey) -> Result<Option<(History, Vec<RunId>)>, OpError> {
+    pub(super) async fn whole(&self, key: &SessionKey) -> Result<Option<(History, Vec<RunId>)>, OpError> {
         let key = key.clone();
         self.store
             .read::<_, OpError, _>(move |snapshot| {

@@ -4,6 +4,7 @@
 //! [`Runs`](crate::Runs), which holds the session still first.
 
 mod compaction;
+mod fork;
 mod transcripts;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use model::{
 use store::{Store, StoreError, Tx};
 
 pub use compaction::{CompactOptions, Compaction};
+pub use fork::Fork;
 pub use store::{MessagePage, SearchQuery, SessionFilter, SessionPage};
 pub(crate) use transcripts::Transcripts;
 
@@ -100,6 +102,13 @@ impl Sessions {
     pub async fn first_user_text(&self, id: &SessionId) -> Result<Option<String>, OpError> {
         let id = id.clone();
         self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.messages().first_user_text(&id)?)).await
+    }
+
+    /// The text of a message; `None` when it is not there any more.
+    pub(crate) async fn message_text(&self, id: &model::MessageId) -> Result<Option<String>, OpError> {
+        let id = id.clone();
+        let message = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.messages().get(&id)?)).await?;
+        Ok(message.map(|message| message.body.content.text().into_owned()))
     }
 
     /// The newest runs of a session, newest first.
@@ -259,6 +268,7 @@ fn ended_with_session(run: Run) -> Event {
         iterations: 0,
         tool_calls: 0,
         duration_ms: 0,
+        client_calls: Vec::new(),
     }
 }
 

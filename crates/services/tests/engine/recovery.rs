@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use model::{Event, RunId, StopCause};
+use model::{ClientTool, ClientTools, EndReason, Event, RunId, RunOptions, RunOutcome, StopCause, ToolCall};
 use providers::testkit::{Gate, Scripted};
-use services::runs::Recovered;
+use serde_json::json;
+use services::runs::{NewRun, Recovered};
 use testkit::store::Fault;
 use testkit::{TestGateway, soon};
 
@@ -125,6 +126,40 @@ async fn a_tool_that_has_ended_is_not_run_again() {
     assert_eq!((ended.response.as_deref(), ended.iterations), (Some("done"), 2));
     assert_eq!(last_asked(&gateway), [user("work"), assistant(""), tool("worked")]);
     assert_eq!((work.calls(), tool_events(&gateway).await), (1, (1, 1)));
+    close(gateway).await;
+}
+
+#[tokio::test]
+async fn a_turn_knows_its_clients_tools_after_a_crash() {
+    let work = Work::new(Nature::Repeatable);
+    let mut gateway = TestGateway::builder().tool(work.clone()).start().await;
+    gateway
+        .provider
+        .push(Scripted::tool_calls([("c1", "weather", json!({ "city": "Rome" })), ("c2", "work", json!({}))]));
+    let weather =
+        ClientTool { name: "weather".into(), description: String::new(), parameters: json!({ "type": "object" }) };
+    let client_tools = Some(ClientTools { tools: vec![weather], ..ClientTools::default() });
+    let options = RunOptions { client_tools, ..RunOptions::default() };
+    let accepted = gateway.accept(NewRun { options, ..message(A, "both") }).await.unwrap();
+    let run = accepted.run.id.clone();
+    drop(accepted);
+    work.begun(1).await;
+    gateway.crash().await;
+    work.begun(2).await;
+    work.finish();
+    assert_eq!(outcome(&gateway, &run).await, RunOutcome::Completed { reason: EndReason::ToolCalls });
+    let end = seen(&gateway, "the end", |event| matches!(event, Event::RunEnded { .. })).await;
+    let Event::RunEnded { client_calls, tool_calls, .. } = end else { panic!("{end:?} is no end") };
+    let call = ToolCall { id: "c1".into(), name: "weather".into(), arguments: "{\"city\":\"Rome\"}".into() };
+    assert_eq!((client_calls, tool_calls), (vec![call], 2));
+    assert_eq!(gateway.messages(A).await, [user("both"), assistant(""), tool("worked")]);
+    // Whoever goes on without the result is not left with half a conversation.
+    gateway.provider.push(Scripted::text("I know nothing of it"));
+    let run = gateway.say(A, "well?").await;
+    assert_eq!(outcome(&gateway, &run).await, COMPLETED);
+    let missing = "error: no result of this call was written down";
+    let (worked, missing) = (tool("worked"), tool(missing));
+    assert_eq!(last_asked(&gateway), [user("both"), assistant(""), missing, worked, user("well?")]);
     close(gateway).await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     Cursor, EndReason, Event, InputId, MessageId, Role, RunId, RunOutcome, RunRef, SessionId, StopCause, TextSoFar,
-    TokenId, Usage,
+    TokenId, ToolCall, Usage,
 };
 use tokio::task::JoinSet;
 
@@ -57,6 +57,7 @@ fn durable_events() -> Vec<Event> {
         iterations: u32::MAX,
         tool_calls: 3,
         duration_ms: 7,
+        client_calls: vec![ToolCall { id: odd_text(), name: String::from("look"), arguments: odd_text() }],
     };
     vec![
         Event::SessionCreated { session_key: session_key.clone(), channel: String::new() },

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    AwaitingInput, EndReason, ErrorKind, InputId, ModelRef, Noun, Run, RunError, RunId, RunLimits, RunOptions,
-    RunState, StopCause, Thinking, ToolCallRecord, ToolCallState, Usage,
+    AwaitingInput, ClientTool, ClientTools, EndReason, ErrorKind, InputId, ModelRef, Noun, Run, RunError, RunId,
+    RunLimits, RunOptions, RunState, StopCause, Thinking, ToolCallRecord, ToolCallState, ToolChoice, Usage,
 };
 
 use super::place::{Reopen, read, write};
@@ -49,6 +49,15 @@ fn full(id: &str) -> Run {
             temperature: Some(0.7),
             quiet: true,
             tools: Some(vec![String::new(), odd_text()]),
+            client_tools: Some(ClientTools {
+                tools: vec![ClientTool {
+                    name: String::from("look"),
+                    description: odd_text(),
+                    parameters: serde_json::json!({ "type": "object" }),
+                }],
+                choice: ToolChoice::Named(String::from("look")),
+                parallel: Some(false),
+            }),
         },
         model: Some(ModelRef::new("mock", "echo/with/slashes")),
         accepted_at: at(i64::MAX),

@@ -43,6 +43,7 @@ pub async fn a_session_comes_back_whole_and_is_replaced_by_its_key(place: &dyn R
             verbose: Some(String::from("full")),
             reasoning: Some(String::new()),
             spawned_by: Some(key("agent:main:main")),
+            forked_from: Some(key("agent:main:other")),
         },
         ..session("agent:main:telegram:dm:日本'\"", 0)
     };

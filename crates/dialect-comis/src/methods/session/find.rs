@@ -29,6 +29,10 @@ pub(super) async fn find(call: &Call, text: &str) -> Result<Session, OpError> {
             return Ok(session);
         }
     }
+    Err(not_found(text))
+}
+
+pub(super) fn not_found(text: &str) -> OpError {
     let shown: String = text.chars().take(200).collect();
-    Err(OpError::new(ErrorKind::NotFound(Noun::Session), format!("Session not found: {shown}")))
+    OpError::new(ErrorKind::NotFound(Noun::Session), format!("Session not found: {shown}"))
 }
