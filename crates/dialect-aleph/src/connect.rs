@@ -73,10 +73,12 @@ struct EventChoices {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Output {
-    /// A signed token for later connections.
-    session_token: String,
+    /// A signed token for later connections; absent for who came without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<String>,
     /// The same as `session_token`.
-    token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     role: &'static str,
     /// The scopes that were granted; `["*"]` for all.
     scopes: Vec<String>,
@@ -199,7 +201,7 @@ fn output(
     let expires_at = aleph.services.clock.now().plus_ms(lifetime);
     let session =
         identity.map(|identity| aleph.services.tokens.issue_session(identity, role, principal.scopes, expires_at));
-    let session_token = session.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
+    let session_token = session.map(|secret| secret.expose_secret().to_owned());
     let scopes = match principal.kind {
         PrincipalKind::Node => vec![String::from("node")],
         _ if principal.scopes == ScopeSet::OPERATOR => vec![String::from("*")],

@@ -4,7 +4,6 @@
 //! [`Argent`] holds what all connections share, `connection` what one has, `handshake` how one is
 //! let in. Read [`table`] for what is served.
 
-mod archive;
 mod attempts;
 mod connection;
 mod door;

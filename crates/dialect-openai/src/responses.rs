@@ -9,9 +9,11 @@ mod contract;
 mod draft;
 mod events;
 mod items;
+mod keeping;
 pub(crate) mod kept;
 mod object;
 mod request;
+mod writer;
 
 use std::sync::Arc;
 
@@ -22,7 +24,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete as on_delete};
 use dialect::contract_http::Route;
 use dialect::http::Caller;
-use model::NewMessage;
 
 use crate::chat::agent::AgentTurn;
 use crate::chat::format::Format;
@@ -34,7 +35,7 @@ use crate::route::{self, Routes, unknown, with_body_refusals, with_refusals};
 use crate::target::Target;
 use crate::{OpenAi, sse};
 use draft::Draft;
-use kept::KeptResponse;
+use keeping::Keeping;
 use object::{DeletedResponse, ResponseObject};
 use request::Asked;
 
@@ -171,27 +172,4 @@ async fn whole(mut draft: Draft, source: Source, keeping: Keeping) -> Result<Res
     let object = draft.into_object();
     keeping.keep(&object);
     Ok(json_response(StatusCode::OK, &object))
-}
-
-/// What is kept of an answer beside itself.
-struct Keeping {
-    openai: Arc<OpenAi>,
-    owner: Arc<str>,
-    /// What was said before the answer, without `instructions`.
-    conversation: Vec<Arc<NewMessage>>,
-}
-
-impl Keeping {
-    /// Does nothing when the client wishes so.
-    fn keep(self, object: &ResponseObject) {
-        if !object.store {
-            return;
-        }
-        let Ok(json) = serde_json::to_vec(object) else { return };
-        let mut conversation = self.conversation;
-        conversation.extend(object.message().map(Arc::new));
-        let at = self.openai.services().clock.now();
-        let kept = KeptResponse { json: json.into(), conversation, items: object.items(), at };
-        self.openai.kept().keep(self.owner, object.id.clone(), kept);
-    }
 }

@@ -13,5 +13,6 @@ pub mod params;
 pub mod peer;
 pub mod socket;
 pub mod table;
+mod words;
 
 pub use table::{Answer, Method, MethodTable, Params};

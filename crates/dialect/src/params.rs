@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::words::{Fault, fault};
+
 /// Reads parameters. Absent ones and `null` count as `{}`; an explicit `null` for an optional field
 /// counts as absent.
 pub fn parse<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> {
@@ -25,35 +27,29 @@ pub fn parse<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> 
 
 /// Reads parameters that may be any JSON value; absent ones are `null`.
 pub fn parse_any<P: DeserializeOwned>(raw: Option<&RawValue>) -> Result<P, OpError> {
-    serde_json::from_str(raw.map_or("null", RawValue::get)).map_err(|error| OpError::invalid("params", error))
+    serde_json::from_str(raw.map_or("null", RawValue::get))
+        .map_err(|error| OpError::invalid("params", fault(&error.to_string()).reason))
 }
 
 fn parse_slowly<P: DeserializeOwned>(text: &str) -> Result<P, OpError> {
-    let mut value: Value = serde_json::from_str(text).map_err(|error| OpError::invalid("", error))?;
+    let unreadable = |_| OpError::invalid("params", "holds a number or a text that cannot be read");
+    let mut value: Value = serde_json::from_str(text).map_err(unreadable)?;
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());
     }
     serde_path_to_error::deserialize(&value).map_err(|error| {
-        let path = error.path().to_string();
-        let reason = clean(&error.into_inner().to_string());
-        match missing_field(&reason) {
-            Some(field) => OpError::invalid(join(&path, field), "is required"),
-            None => OpError::invalid(if path == "." { String::new() } else { path }, reason),
-        }
+        let path = match error.path().to_string() {
+            path if path == "." || path.contains('?') => String::new(),
+            path => path,
+        };
+        let told = error.into_inner().to_string();
+        let Fault { field, reason } = fault(&told);
+        OpError::invalid(field.map_or_else(|| path.clone(), |field| join(&path, field)), reason)
     })
 }
 
 fn join(path: &str, field: &str) -> String {
-    if path == "." || path == "?" { field.to_owned() } else { format!("{path}.{field}") }
-}
-
-fn missing_field(reason: &str) -> Option<&str> {
-    reason.strip_prefix("missing field `")?.split('`').next()
-}
-
-/// Without the position, which means nothing once the text was parsed.
-fn clean(reason: &str) -> String {
-    reason.split(" at line ").next().unwrap_or(reason).to_owned()
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
 #[cfg(test)]
@@ -84,8 +80,16 @@ mod tests {
     #[test]
     fn errors_name_the_field_and_the_reason() {
         assert_eq!(fail("{}"), ("message".into(), "message: is required".into()));
-        assert_eq!(fail(r#"{"message":1}"#).0, "message");
-        assert_eq!(fail(r#"{"message":"x","facts":[{"since":"y"}]}"#).0, "facts[0].since");
+        assert_eq!(fail(r#"{"message":1}"#), ("message".into(), "message: must be a string".into()));
+        assert_eq!(
+            fail(r#"{"message":"x","facts":[{"since":"y"}]}"#),
+            ("facts[0].since".into(), "facts[0].since: must be an integer".into())
+        );
+        assert_eq!(fail(r#"{"message":"x","facts":{"since":1}}"#), ("facts".into(), "facts: must be an array".into()));
+        assert_eq!(
+            fail(r#"{"message":"x","limit":1e999}"#),
+            ("params".into(), "params: holds a number or a text that cannot be read".into())
+        );
         assert_eq!(fail(r#"{"message":"x","facts":[{}]}"#).0, "facts[0].since");
         assert_eq!(fail("[1]").0, "params");
         assert_eq!(fail("7").0, "params");

@@ -31,7 +31,7 @@ pub fn content_with(message: &str, attachments: &[Attachment]) -> Result<Content
     let mut left = FILES_CHARS_MAX;
     for (index, attachment) in attachments.iter().enumerate() {
         let decoded = base64::engine::general_purpose::STANDARD.decode(attachment.data.as_bytes());
-        let bytes = decoded.map_err(|_| OpError::invalid(format!("attachments.{index}.data"), "is not base64"))?;
+        let bytes = decoded.map_err(|_| OpError::invalid(format!("attachments[{index}].data"), "is not base64"))?;
         let mime_type = attachment.mime_type.to_ascii_lowercase();
         if mime_type.starts_with("image/") {
             parts.push(Part::Image { mime_type, data: Some(attachment.data.clone()), url: None });

@@ -73,7 +73,7 @@ impl Commands {
                 String::from("A new conversation begins.")
             }
             "clear" => {
-                let removed = services.sessions.clear(session, true).await?.unwrap_or(0);
+                let removed = services.runs.clear_session(session, true).await?.unwrap_or(0);
                 format!("{removed} messages removed.")
             }
             "compact" => compact(services, session).await?,

@@ -5,6 +5,7 @@
 //! else serves it.
 
 pub mod agents;
+pub mod archive;
 pub mod commands;
 pub mod devices;
 pub mod info;
@@ -111,6 +112,7 @@ impl Services {
             agents: Arc::clone(&agents),
             models: Arc::clone(&models),
             sessions: Arc::clone(&sessions),
+            archive: archive::Archive::new(&info.home),
             tools,
             limits,
         });

@@ -67,6 +67,7 @@ pub struct Limits {
     /// Follow-up inputs that may wait for a run's next step.
     pub run_inputs: u32,
     /// Model calls of one run.
+    #[schemars(range(min = 1))]
     pub max_iterations: u32,
     /// Wall time of one run in seconds; 0 = none.
     pub run_timeout_secs: u64,
@@ -81,7 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            session_queue: 20,
+            session_queue: 16,
             run_inputs: 16,
             max_iterations: 25,
             run_timeout_secs: 600,

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use store::StoreError;
 
+/// Others have no business with the file.
+#[cfg(unix)]
+const OWNER_ONLY: u32 = 0o600;
+
 /// Held as long as the database is open.
 #[derive(Debug)]
 pub struct OwnerLock {
@@ -21,13 +25,19 @@ impl OwnerLock {
     pub fn acquire(database: &Path) -> Result<Self, StoreError> {
         let path = lock_path(database);
         let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, OWNER_ONLY);
+        let mut file = options.open(&path).map_err(unavailable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(database, &mut file)),
             Err(TryLockError::Error(error)) => return Err(unavailable(error)),
         }
+        // A file from before may be open to others.
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(OWNER_ONLY)).map_err(unavailable)?;
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
@@ -68,5 +78,20 @@ mod tests {
         assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
         drop(first);
         OwnerLock::acquire(&database).expect("free again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_for_its_owner_alone_also_when_it_was_not() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().expect("folder");
+        let database = folder.path().join("x.db");
+        let mode = || std::fs::metadata(lock_path(&database)).expect("file").permissions().mode() & 0o777;
+        drop(OwnerLock::acquire(&database).expect("free"));
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(lock_path(&database), PermissionsExt::from_mode(0o644)).expect("own file");
+        drop(OwnerLock::acquire(&database).expect("free"));
+        assert_eq!(mode(), 0o600);
     }
 }

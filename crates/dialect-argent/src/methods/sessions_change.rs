@@ -5,13 +5,14 @@ use ops::{Call, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use services::sessions::{CompactOptions, MessagePage};
+use services::runs::Truncated;
+use services::sessions::CompactOptions;
 
 use super::commands::reason;
 use super::{at_least, session_named};
+use crate::keys;
 use crate::link::link;
 use crate::rows::{self, Extras, SessionRow};
-use crate::{archive, keys};
 
 /// Give a session a new, empty transcript; its settings stay. What runs in it is stopped first.
 /// A session that does not exist is made.
@@ -132,11 +133,8 @@ pub async fn compact(call: Call, params: CompactParams) -> Result<Reply<CompactO
         return Ok(CompactOutput { reason: Some("no sessionId"), ..output }.into());
     };
     if let Some(keep) = max_lines {
-        let (removed, archived) = match before.message_count > keep {
-            true => truncate(&call, &key, keep).await?,
-            // Nothing to remove, but refused all the same while a run is active.
-            false => (call.services.runs.truncate_now(&key, keep).await?.unwrap_or(0), None),
-        };
+        let Truncated { removed, copy } = call.services.runs.truncate_now(&key, keep).await?.unwrap_or_default();
+        let archived = copy.map(|copy| copy.display().to_string());
         let kept = Some(before.message_count.saturating_sub(removed));
         return Ok(CompactOutput { compacted: removed > 0, kept, archived, ..output }.into());
     }
@@ -151,30 +149,6 @@ pub async fn compact(call: Call, params: CompactParams) -> Result<Reply<CompactO
         ..output
     }
     .into())
-}
-
-/// Copies the transcript to a file, then shortens it; gives the messages removed and the file.
-async fn truncate(call: &Call, key: &model::SessionKey, keep: u64) -> Result<(u64, Option<String>), OpError> {
-    let services = &call.services;
-    let Some(history) = services.sessions.history(key, MessagePage::default()).await? else { return Ok((0, None)) };
-    let token = services.ids.uuid().to_string();
-    let written = archive::write(&services.info.home, &history, services.clock.now(), &token).await;
-    let path = written.map_err(|error| {
-        tracing::error!(%error, "a transcript could not be copied before it is shortened");
-        OpError::unavailable("the transcript could not be copied, so it was not shortened")
-    })?;
-    let removed = services.runs.truncate_now(key, keep).await;
-    let removed = removed.map(Option::unwrap_or_default);
-    // A turn that came in between may have made it more than was copied: then the copy is not whole.
-    let copied = u64::try_from(history.messages.len()).unwrap_or(u64::MAX);
-    match removed {
-        Ok(removed) if (1..=copied).contains(&removed) => Ok((removed, Some(path.display().to_string()))),
-        Ok(0) | Err(_) => {
-            archive::discard(&path).await;
-            removed.map(|removed| (removed, None))
-        }
-        Ok(removed) => Ok((removed, None)),
-    }
 }
 
 fn key(call: &Call, key: Option<&str>, session_key: Option<&str>) -> Result<model::SessionKey, OpError> {

@@ -61,7 +61,23 @@ async fn what_compacting_removes_is_kept_in_a_file() {
     // Nothing removed, nothing kept.
     let again = client.call("sessions.compact", json!({ "key": "main", "maxLines": 2 })).await.unwrap();
     assert_eq!(again["archived"], Value::Null);
-    assert_eq!(std::fs::read_dir(gateway.folder().join("archive")).unwrap().count(), 1);
+    let folder = std::path::Path::new(compacted["archived"].as_str().unwrap()).parent().unwrap().to_owned();
+    assert!(folder.starts_with(gateway.folder().join("backups")), "{folder:?}");
+    let copies = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    assert_eq!(copies(), 1);
+    // Only the newest copies are kept, and they go with the session.
+    for round in 0..7 {
+        gateway.provider.push(Scripted::text("more"));
+        let run = format!("m-{round}");
+        client.call("chat.send", json!({ "message": "x", "idempotencyKey": run })).await.unwrap();
+        client.chat_end(&run).await;
+        gateway.idle().await;
+        let compacted = client.call("sessions.compact", json!({ "key": "main", "maxLines": 1 })).await.unwrap();
+        assert!(std::path::Path::new(compacted["archived"].as_str().unwrap()).is_file());
+    }
+    assert_eq!(copies(), 5);
+    gateway.services.runs.delete_session(&model::SessionKey::parse("agent:main:main").unwrap()).await.unwrap();
+    assert_eq!(copies(), 0);
     gateway.stop().await;
 }
 

@@ -9,8 +9,8 @@ use model::Ids;
 use serde::Serialize;
 use serde_json::json;
 
-use super::events::Writer;
 use super::object::{IncompleteDetails, OutputItem, OutputPart, ResponseError, ResponseObject, SummaryPart};
+use super::writer::Writer;
 use crate::chat::format::Format;
 use crate::chat::pieces::{Ended, Piece, Pieces};
 use crate::errors::ApiError;

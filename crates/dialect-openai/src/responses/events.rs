@@ -1,41 +1,16 @@
-//! Answers as they come: numbered events.
+//! Answers as they come.
 
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt};
-use serde::Serialize;
 
-use super::Keeping;
 use super::draft::Draft;
+use super::keeping::Keeping;
+use super::writer::Writer;
 use crate::chat::pieces::Pieces;
 use crate::sse::DONE;
 
 /// Pieces at hand that go on in one write.
 const GATHERED_MAX: usize = 64;
-
-/// Writes events, each with its name and the next number.
-#[derive(Debug, Default)]
-pub(super) struct Writer {
-    sequence_number: u64,
-    out: Vec<u8>,
-}
-
-impl Writer {
-    /// `fields` is an object with at least one field.
-    pub fn event(&mut self, kind: &str, fields: &impl Serialize) {
-        let head = format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{},", self.sequence_number);
-        self.sequence_number += 1;
-        self.out.extend_from_slice(head.as_bytes());
-        let brace = self.out.len();
-        serde_json::to_writer(&mut self.out, fields).expect("an event is made of strings, numbers and JSON");
-        // What is written begins another object; its fields belong to this one.
-        self.out.remove(brace);
-        self.out.extend_from_slice(b"\n\n");
-    }
-
-    fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.out).into()
-    }
-}
 
 /// All events of an answer. The first are told before the source is asked for its first piece.
 pub(super) fn stream(mut draft: Draft, pieces: Pieces, keeping: Keeping) -> impl Stream<Item = Bytes> + Send {

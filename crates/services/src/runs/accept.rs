@@ -193,7 +193,8 @@ impl Runs {
         };
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
         let mut new = new;
-        self.handed.restore(&started_by, &mut new, self.clock.now());
+        let whose = (started_by.as_str(), &key.agent());
+        self.handed.restore(whose, &mut new.prelude, &mut new.answers_call, self.clock.now());
         let run = self.draft(&new, &id, started_by);
         let drafted = run.session_id.clone();
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());

@@ -5,51 +5,18 @@
 //! again. When the calls come back, the steps of the turn stand in their place. What is not kept any
 //! more is not missed by anybody: then the conversation goes on from what the client says.
 
+mod hand_back;
+
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{AgentId, NewMessage, OpError, Role, SessionKind, Timestamp, ToolCall};
-
-use super::Runs;
-use super::accept::NewRun;
-use super::live::LiveRun;
+use model::{AgentId, NewMessage, Role, Timestamp};
 
 /// How many turns are kept; the oldest go first.
 const TURNS_MAX: usize = 1000;
 /// How much their steps may have together, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 const KEPT_MS: i64 = 3_600_000;
-
-impl Runs {
-    /// Names calls for the client by ids that no other turn has, and keeps the run's steps for its
-    /// return. Calls of a session that lasts stay as they are: they are in its transcript.
-    pub(crate) async fn hand_back(&self, live: &Arc<LiveRun>, calls: Vec<ToolCall>) -> Vec<ToolCall> {
-        if live.key.kind() != SessionKind::Ephemeral {
-            return calls;
-        }
-        let shown: Vec<ToolCall> = calls
-            .iter()
-            .map(|call| ToolCall { id: self.ids.tool_call().as_str().to_owned(), ..call.clone() })
-            .collect();
-        let run = live.run();
-        let (id, question) = (run.id.clone(), run.message_id.clone());
-        let read = self
-            .store
-            .read::<_, OpError, _>(move |snapshot| {
-                let written = snapshot.messages().of_run(&id)?.into_iter();
-                Ok(written.filter(|message| message.id != question).map(|message| message.body).collect::<Vec<_>>())
-            })
-            .await;
-        match read {
-            Ok(steps) => {
-                let ids = shown.iter().zip(calls).map(|(shown, own)| (shown.id.clone(), own.id)).collect();
-                self.handed.keep(Turn { owner: run.started_by, agent: run.agent_id, ids, steps, at: self.clock.now() });
-            }
-            Err(error) => tracing::warn!(%error, "the steps of a turn that a client goes on with are not kept"),
-        }
-        shown
-    }
-}
 
 /// A turn that waits for its client.
 struct Turn {
@@ -100,37 +67,36 @@ impl Handed {
     }
 
     /// Puts the steps of kept turns of the same owner and agent in the place of the messages that
-    /// told of them.
-    pub(crate) fn restore(&self, owner: &str, new: &mut NewRun, now: Timestamp) {
-        if new.prelude.iter().all(|message| message.tool_calls.is_empty()) {
+    /// told of them. `answers_call` is the call that the message behind the conversation answers.
+    pub(crate) fn restore(
+        &self,
+        (owner, agent): (&str, &AgentId),
+        conversation: &mut Vec<NewMessage>,
+        answers_call: &mut Option<String>,
+        now: Timestamp,
+    ) {
+        if conversation.iter().all(|message| message.tool_calls.is_empty()) {
             return;
         }
         let mut kept = self.lock();
-        while kept.order.front().is_some_and(|oldest| kept.turns.get(oldest).is_none_or(|turn| is_old(turn, now))) {
-            kept.drop_oldest();
-        }
-        let agent = new.session.agent();
+        kept.drop_old(now);
         let mut names: HashMap<String, String> = HashMap::new();
-        let mut restored = Vec::with_capacity(new.prelude.len());
-        for mut message in std::mem::take(&mut new.prelude) {
+        let mut restored = Vec::with_capacity(conversation.len());
+        for mut message in std::mem::take(conversation) {
             let known = message.tool_calls.iter().find_map(|call| kept.turns.get(&call.id));
-            let known = known.filter(|turn| turn.owner == owner && turn.agent == agent && turn.is_asked_by(&message));
+            let known = known.filter(|turn| turn.owner == owner && turn.agent == *agent && turn.is_asked_by(&message));
             if let Some(turn) = known {
                 names.extend(turn.ids.iter().cloned());
                 restored.extend(turn.steps.iter().cloned());
                 continue;
             }
-            if message.role == Role::Tool
-                && let Some(name) = message.tool_call_id.as_ref().and_then(|id| names.get(id))
-            {
-                message.tool_call_id = Some(name.clone());
+            if message.role == Role::Tool {
+                rename(&mut message.tool_call_id, &names);
             }
             restored.push(message);
         }
-        new.prelude = restored;
-        if let Some(name) = new.answers_call.as_ref().and_then(|id| names.get(id)) {
-            new.answers_call = Some(name.clone());
-        }
+        *conversation = restored;
+        rename(answers_call, &names);
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -143,6 +109,18 @@ impl Kept {
         if let Some(turn) = self.order.pop_front().and_then(|first| self.turns.remove(&first)) {
             self.bytes -= turn.bytes();
         }
+    }
+
+    fn drop_old(&mut self, now: Timestamp) {
+        while self.order.front().is_some_and(|oldest| self.turns.get(oldest).is_none_or(|turn| is_old(turn, now))) {
+            self.drop_oldest();
+        }
+    }
+}
+
+fn rename(call: &mut Option<String>, names: &HashMap<String, String>) {
+    if let Some(name) = call.as_ref().and_then(|id| names.get(id)) {
+        *call = Some(name.clone());
     }
 }
 
@@ -157,4 +135,54 @@ fn bytes(message: &NewMessage) -> usize {
         reasoning.text.len() + reasoning.blocks.iter().map(|block| block.to_string().len()).sum::<usize>()
     });
     message.content.text().len() + calls + reasoning
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ToolCall;
+
+    use super::*;
+
+    fn asks(id: &str) -> NewMessage {
+        let call = ToolCall { id: id.to_owned(), name: String::from("weather"), arguments: String::from("{}") };
+        NewMessage { tool_calls: vec![call], ..NewMessage::assistant("") }
+    }
+
+    fn turn(shown: &str, text: &str) -> Turn {
+        let steps = vec![NewMessage::assistant(text), asks("c1")];
+        let (owner, agent, ids) = (String::from("ann"), AgentId::main(), vec![(shown.to_owned(), String::from("c1"))]);
+        Turn { owner, agent, ids, steps, at: Timestamp::from_ms(0) }
+    }
+
+    /// The length of the conversation that comes back, and the call that its last message answers.
+    fn restored(handed: &Handed, owner: &str, shown: &str, now: i64) -> (usize, String) {
+        let mut conversation = vec![NewMessage::user("hi"), asks(shown)];
+        let mut answers = Some(shown.to_owned());
+        handed.restore((owner, &AgentId::main()), &mut conversation, &mut answers, Timestamp::from_ms(now));
+        (conversation.len(), answers.unwrap())
+    }
+
+    #[test]
+    fn a_turn_is_its_owners_for_an_hour() {
+        let handed = Handed::default();
+        handed.keep(turn("call_1", "own step"));
+        assert_eq!(restored(&handed, "ann", "call_1", KEPT_MS), (3, String::from("c1")));
+        assert_eq!(restored(&handed, "bob", "call_1", 0), (2, String::from("call_1")));
+        assert_eq!(restored(&handed, "ann", "call_2", 0), (2, String::from("call_2")));
+        assert_eq!(restored(&handed, "ann", "call_1", KEPT_MS + 1), (2, String::from("call_1")));
+        assert_eq!(handed.lock().bytes, 0);
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many_or_they_are_too_large() {
+        let handed = Handed::default();
+        for number in 0..=TURNS_MAX {
+            handed.keep(turn(&format!("call_{number}"), "own step"));
+        }
+        assert_eq!(restored(&handed, "ann", "call_0", 0).0, 2);
+        assert_eq!(restored(&handed, "ann", "call_1", 0).0, 3);
+        handed.keep(turn("large", &"x".repeat(BYTES_MAX + 1)));
+        let kept = handed.lock();
+        assert_eq!((kept.bytes, kept.turns.len()), (0, 0));
+    }
 }

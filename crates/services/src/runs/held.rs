@@ -1,15 +1,25 @@
 //! Changing a session: it is held still meanwhile, and no run of it starts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Noun, OpError, RunState, SessionKey, StopCause};
 
 use super::Runs;
-use crate::sessions::{CompactOptions, Compaction};
+use crate::sessions::{CompactOptions, Compaction, MessagePage};
 
 /// How long a caller that changes a session waits for its active run.
 const QUIET_WAIT: Duration = Duration::from_secs(30);
+
+/// What became of a session that was cut down to its newest messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Truncated {
+    /// Messages that are gone.
+    pub removed: u64,
+    /// Holds the transcript as it was; absent when nothing was removed.
+    pub copy: Option<PathBuf>,
+}
 
 /// No run of the session starts until this is dropped; then the next one does, also when whoever
 /// held it went away in the middle.
@@ -50,10 +60,7 @@ impl Runs {
 
     /// Compacts a session once its active run is over; waits for that at most 30 s.
     pub async fn compact(self: &Arc<Self>, key: &SessionKey, options: CompactOptions) -> Result<Compaction, OpError> {
-        let _held = self.hold(key, QUIET_WAIT).await.ok_or_else(|| {
-            let message = format!("a run of session `{key}` is still active after {} s", QUIET_WAIT.as_secs());
-            OpError::new(model::ErrorKind::Timeout, message)
-        })?;
+        let _held = self.hold_quiet(key).await?;
         self.compact_held(key, options).await
     }
 
@@ -72,11 +79,49 @@ impl Runs {
         result.ok_or_else(|| OpError::not_found(Noun::Session, key))
     }
 
-    /// Keeps the newest `keep` messages of a session without an active run.
-    pub async fn truncate_now(self: &Arc<Self>, key: &SessionKey, keep: u64) -> Result<Option<u64>, OpError> {
-        let _held = self.hold_now(key).await?;
-        let result = self.sessions.truncate(key, keep).await;
-        Ok(result?.map(|(_, removed)| removed))
+    /// Keeps the newest `keep` messages of a session without an active run. What is removed is in a
+    /// file first, which holds the whole transcript as it was. `None` when there is no such session.
+    pub async fn truncate_now(self: &Arc<Self>, key: &SessionKey, keep: u64) -> Result<Option<Truncated>, OpError> {
+        let held = self.hold_now(key).await?;
+        let (runs, key) = (Arc::clone(self), key.clone());
+        self.carry_out(held, async move { runs.truncate_held(&key, keep).await }).await
+    }
+
+    async fn truncate_held(&self, key: &SessionKey, keep: u64) -> Result<Option<Truncated>, OpError> {
+        let Some(history) = self.sessions.history(key, MessagePage::default()).await? else { return Ok(None) };
+        if u64::try_from(history.messages.len()).unwrap_or(u64::MAX) <= keep {
+            return Ok(Some(Truncated::default()));
+        }
+        let written = self.archive.write(&history, self.clock.now(), &self.ids.uuid().to_string()).await;
+        let copy = written.map_err(|error| {
+            tracing::error!(%error, "a transcript could not be copied before it is shortened");
+            OpError::unavailable("the transcript could not be copied, so it was not shortened")
+        })?;
+        match self.sessions.truncate(key, keep).await {
+            Ok(Some((_, removed))) if removed > 0 => {
+                self.archive.thin(key, &copy).await;
+                Ok(Some(Truncated { removed, copy: Some(copy) }))
+            }
+            other => {
+                self.archive.discard(&copy).await;
+                Ok(other?.map(|_| Truncated::default()))
+            }
+        }
+    }
+
+    /// Removes the messages of a session once its active run is over; waits for that at most 30 s.
+    /// Messages of runs that wait stay. `None` when there is no such session.
+    pub async fn clear_session(self: &Arc<Self>, key: &SessionKey, keep_system: bool) -> Result<Option<u64>, OpError> {
+        let held = self.hold_quiet(key).await?;
+        let (runs, key) = (Arc::clone(self), key.clone());
+        self.carry_out(held, async move { runs.sessions.clear(&key, keep_system).await }).await
+    }
+
+    async fn hold_quiet(self: &Arc<Self>, key: &SessionKey) -> Result<Held, OpError> {
+        self.hold(key, QUIET_WAIT).await.ok_or_else(|| {
+            let message = format!("a run of session `{key}` is still active after {} s", QUIET_WAIT.as_secs());
+            OpError::new(model::ErrorKind::Timeout, message)
+        })
     }
 
     async fn hold_now(self: &Arc<Self>, key: &SessionKey) -> Result<Held, OpError> {
@@ -91,6 +136,7 @@ impl Runs {
         let (runs, key) = (Arc::clone(self), key.clone());
         self.carry_out(held, async move {
             let (removed, late) = runs.sessions.remove(&key).await?;
+            runs.archive.forget(&key).await;
             for id in late {
                 runs.mailboxes.withdraw(&key, &id);
                 if let Some(live) = runs.live.get(&id) {

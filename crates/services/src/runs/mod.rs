@@ -28,10 +28,12 @@ use store::{PendingInput, Store};
 
 pub use accept::{Accepted, NewRun, StartGuard};
 pub use follow::{FollowItem, RunFollower};
+pub use held::Truncated;
 pub use live::{LiveRun, LiveSnapshot};
 pub use recover::Recovered;
 
 use crate::agents::Agents;
+use crate::archive::Archive;
 use crate::lifecycle::Lifecycle;
 use crate::log::RunChannels;
 use crate::models::Models;
@@ -50,6 +52,7 @@ pub(crate) struct Parts {
     pub agents: Arc<Agents>,
     pub models: Arc<Models>,
     pub sessions: Arc<Sessions>,
+    pub archive: Archive,
     pub tools: Arc<tools::Registry>,
     pub limits: Limits,
 }
@@ -64,6 +67,7 @@ pub struct Runs {
     pub(crate) agents: Arc<Agents>,
     pub(crate) models: Arc<Models>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) archive: Archive,
     pub(crate) tools: Arc<tools::Registry>,
     limits: RwLock<Arc<Limits>>,
     pub(crate) mailboxes: Mailboxes,
@@ -94,7 +98,8 @@ pub enum Responded {
 
 impl Runs {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, clock, ids, bus, channels, lifecycle, agents, models, sessions, tools, limits } = parts;
+        let Parts { store, clock, ids, bus, channels, lifecycle, agents, models, sessions, archive, tools, limits } =
+            parts;
         Arc::new(Self {
             store,
             clock,
@@ -105,6 +110,7 @@ impl Runs {
             agents,
             models,
             sessions,
+            archive,
             tools,
             limits: RwLock::new(Arc::new(limits)),
             mailboxes: Mailboxes::default(),

@@ -1,6 +1,6 @@
 //! Conversations: reading, resetting, clearing, forgetting.
 //!
-//! What must not happen while a run is active (compaction, reset, deletion) goes through
+//! What must not happen while a run is active (compaction, clearing, reset, deletion) goes through
 //! [`Runs`](crate::Runs), which holds the session still first.
 
 mod compaction;
@@ -140,13 +140,20 @@ impl Sessions {
             .await
     }
 
-    /// Removes the messages and keeps the session; `None` when there is no such session.
-    pub async fn clear(&self, key: &SessionKey, keep_system: bool) -> Result<Option<u64>, OpError> {
-        let (key, now) = (key.clone(), self.clock.now());
+    /// Removes the messages and keeps the session, with what waits for its turn; `None` when there is no such session.
+    pub(crate) async fn clear(&self, key: &SessionKey, keep_system: bool) -> Result<Option<u64>, OpError> {
+        let (key, now, aside) = (key.clone(), self.clock.now(), self.ids.session());
         self.store
             .write::<_, OpError, _>(move |tx| {
                 let Some(mut session) = tx.sessions().get(&key)? else { return Ok(None) };
+                let waiting = tx.runs().unfinished_of(&key)?;
+                for run in &waiting {
+                    tx.messages_mut().transfer(&run.message_id, (&key, &aside))?;
+                }
                 let removed = tx.messages_mut().clear(&session.id, keep_system)?;
+                for run in &waiting {
+                    tx.messages_mut().transfer(&run.message_id, (&key, &session.id))?;
+                }
                 session.updated_at = now;
                 recount(tx, &mut session)?;
                 Ok(Some(removed))

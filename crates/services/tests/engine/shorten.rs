@@ -1,6 +1,6 @@
 //! Compaction that nobody asked for.
 
-use model::{Event, NewMessage, Role};
+use model::{Event, NewMessage, Role, SessionKey};
 use providers::testkit::{Gate, Scripted};
 use services::SessionRules;
 use services::settings::CompactionRules;
@@ -81,5 +81,24 @@ async fn a_gateway_that_stops_does_not_wait_for_a_summary() {
     assert_eq!(gateway.recovered.requeued, 1);
     assert_eq!(outcome(&gateway, &run).await, COMPLETED);
     assert_eq!(outcome(&gateway, &waiting).await, COMPLETED);
+    close(gateway).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_cleared_while_it_is_shortened_stays_clear() {
+    let (gateway, gate) = (shortening(50, 0).start().await, Gate::new());
+    gateway.provider.push(Scripted::text("done"));
+    gateway.provider.push(Scripted::held(&gate, "[]"));
+    gateway.provider.push(Scripted::text(SUMMARY));
+    gateway.say(A, &long()).await;
+    soon("the question for facts", gate.reached()).await;
+    let waiting = gateway.say(A, "next").await;
+    let key = SessionKey::parse(A).unwrap();
+    let clearing = gateway.services.runs.clear_session(&key, false);
+    let (removed, ()) = tokio::join!(clearing, async { gate.open() });
+    assert_eq!(removed.unwrap(), Some(1), "the summary; the message that waits stays");
+    assert_eq!(outcome(&gateway, &waiting).await, COMPLETED);
+    assert_eq!(last_asked(&gateway), [user("next")]);
+    assert_eq!(gateway.messages(A).await, [user("next"), assistant("next")]);
     close(gateway).await;
 }
