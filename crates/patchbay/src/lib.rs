@@ -8,4 +8,5 @@ pub mod contracts;
 pub mod gateway;
 pub mod home;
 pub mod logging;
+mod published_keys;
 pub mod settings;
