@@ -27,7 +27,7 @@ impl Default for AlephSettings {
         Self {
             allowed_origins: Vec::new(),
             max_message_bytes: 16 * 1024 * 1024,
-            max_connections: 1000,
+            max_connections: 10_000,
             token_expiry_ms: 86_400_000,
             implicit_run_events: true,
             chunk_topics: ChunkTopics::Both,

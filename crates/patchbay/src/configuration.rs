@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use services::Services;
 use services::settings::{ConfigCheck, ConfigReload, ConfigRemark, GatewayConfig};
 
+use crate::published_keys;
 use crate::settings::Settings;
 
 /// Sections whose changes take effect only after a restart.
@@ -72,6 +73,14 @@ impl Configuration {
     }
 }
 
+/// The rule that a value breaks, without the value: whoever hands it in has it before them.
+fn rule(message: String) -> String {
+    match message.split_once(", not ") {
+        Some((rule, _)) if rule.starts_with("must be ") => rule.to_owned(),
+        _ => message,
+    }
+}
+
 #[async_trait]
 impl GatewayConfig for Configuration {
     fn effective(&self) -> Value {
@@ -91,11 +100,21 @@ impl GatewayConfig for Configuration {
     }
 
     fn check(&self, config: &Value) -> ConfigCheck {
-        let checked = self.live.layers().validate_value::<Settings>(config);
-        let remarks = |findings: Vec<config::Finding>| {
-            findings.into_iter().map(|finding| ConfigRemark { path: finding.path, message: finding.message }).collect()
+        let mut translated = config.clone();
+        let moved = published_keys::translate(&mut translated);
+        let checked = self.live.layers().validate_value::<Settings>(&translated);
+        let remark = |finding: config::Finding| {
+            let path = moved.iter().find_map(|moved| moved.path(&finding.path)).unwrap_or(finding.path);
+            ConfigRemark { path, message: rule(finding.message) }
         };
-        ConfigCheck { errors: remarks(checked.errors), warnings: remarks(checked.warnings) }
+        let mut errors: Vec<ConfigRemark> = checked.errors.into_iter().map(remark).collect();
+        for moved in &moved {
+            if !errors.iter().any(|error| error.path.starts_with(moved.theirs)) {
+                let message = format!("unknown key; here it is `{}`", moved.ours);
+                errors.push(ConfigRemark { path: moved.theirs.to_owned(), message });
+            }
+        }
+        ConfigCheck { errors, warnings: checked.warnings.into_iter().map(remark).collect() }
     }
 
     async fn reload(&self) -> Result<ConfigReload, OpError> {

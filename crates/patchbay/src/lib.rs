@@ -9,4 +9,5 @@ pub mod gateway;
 pub mod home;
 pub mod logging;
 mod memory;
+mod published_keys;
 pub mod settings;

@@ -82,7 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            session_queue: 16,
+            session_queue: 20,
             run_inputs: 16,
             max_iterations: 25,
             run_timeout_secs: 600,

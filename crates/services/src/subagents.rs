@@ -300,9 +300,9 @@ mod tests {
         let families = Families::default();
         let limits = FamilyLimits { children: 1, queued: 1, queue_wait: Duration::ZERO };
         let parent = key("agent:main:main");
-        let first = families.place(&parent, limits).ok().expect("a place");
+        let first = families.place(&parent, limits).expect("a place");
         let slot = first.try_slot().expect("a slot");
-        let second = families.place(&parent, limits).ok().expect("a place in the queue");
+        let second = families.place(&parent, limits).expect("a place in the queue");
         assert!(second.try_slot().is_none());
         let refused = families.place(&parent, limits).err().expect("no place");
         assert_eq!(refused.kind, model::ErrorKind::Busy);

@@ -643,7 +643,7 @@ export type ChatAbortParams = {
 
 export type ChatAbortResult = Output6;
 
-/** Remove the messages of a session and keep the session. */
+/** Remove the messages of a session and keep the session. Waits up to 30 s for an active run. */
 export type ChatClearParams = {
   /** Keep system messages, such as the summary of a compaction. */
   keep_system?: boolean;
@@ -758,10 +758,10 @@ export type ConnectResult = {
     name: string;
     version: string;
   };
-  /** A signed token for later connections. */
-  session_token: string;
+  /** A signed token for later connections; absent for who came without a token. */
+  session_token?: string | null;
   /** The same as `session_token`. */
-  token: string;
+  token?: string | null;
 };
 
 /** Give the parameters back unchanged, whatever they are; `null` when there are none. */

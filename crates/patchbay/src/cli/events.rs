@@ -1,5 +1,6 @@
 //! `patchbay events`
 
+use model::Pattern;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::{Common, TargetArgs};
@@ -28,6 +29,9 @@ pub struct Events {
 
 impl Events {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        for pattern in &self.patterns {
+            Pattern::parse(pattern).map_err(Failure::usage)?;
+        }
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let target = common.target(&self.target)?;

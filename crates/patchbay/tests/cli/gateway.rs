@@ -20,6 +20,33 @@ fn without_a_gateway_the_exit_code_is_3_and_a_sentence_says_what_to_do() {
 }
 
 #[test]
+fn a_pattern_that_is_none_is_wrong_usage_whether_a_gateway_runs_or_not() {
+    let home = Home::new();
+    for pattern in ["b ad", "a..b", ""] {
+        let run = home.run(&["events", pattern]).fails(2);
+        assert!(run.err.contains("is not a topic pattern"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_configuration_in_published_words_is_checked_by_them() {
+    let home = Home::new();
+    let _gateway = home.serve();
+    let check = |config: Value| {
+        let params = json!({ "config": config }).to_string();
+        home.run(&["call", "config.validate", &params]).ok().json()
+    };
+    let errors = json!([{ "path": "agent.max_iterations", "message": "must be at least 1" }]);
+    assert_eq!(
+        check(json!({ "agent": { "max_iterations": -5 } })),
+        json!({ "valid": false, "errors": errors, "warnings": [] })
+    );
+    let told = check(json!({ "agent": { "max_iterations": 5 } }));
+    assert_eq!(told["errors"][0]["message"], "unknown key; here it is `limits.max_iterations`");
+    assert_eq!(check(json!({ "limits": { "max_iterations": 5 } }))["valid"], true);
+}
+
+#[test]
 fn a_token_lives_from_creation_to_revocation() {
     let home = Home::new();
     let gateway = home.serve();

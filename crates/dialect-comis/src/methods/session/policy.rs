@@ -1,14 +1,14 @@
-//! Which agents may talk to each other, and who is talking.
+//! Which agents may use each other, and how long they wait.
+
+use std::time::Duration;
 
 use model::{AgentId, ErrorKind, Noun, OpError};
 use ops::Call;
 
 use crate::settings::AgentToAgent;
 
-/// The agent that a caller speaks for: the one it names, or the default one.
-pub(super) fn caller_agent(call: &Call, named: Option<&str>) -> Result<AgentId, OpError> {
-    known_agent(call, named)
-}
+/// Longest wait for an answer that a caller may ask for, in milliseconds.
+const WAIT_MS_MAX: u64 = 600_000;
 
 /// The agent of that name, or the default one.
 pub(super) fn known_agent(call: &Call, named: Option<&str>) -> Result<AgentId, OpError> {
@@ -28,5 +28,14 @@ pub(super) fn check(policy: &AgentToAgent, from: &AgentId, to: &AgentId) -> Resu
     match [from, to].into_iter().find(|agent| !is_listed(agent)) {
         Some(agent) => Err(OpError::denied(format!("Agent-to-agent messaging is not allowed for agent: {agent}"))),
         None => Ok(()),
+    }
+}
+
+/// How long to wait for an answer: what the caller asks for, or as configured.
+pub(super) fn time_limit(asked_ms: Option<u64>, policy: &AgentToAgent) -> Result<Duration, OpError> {
+    match asked_ms {
+        None => Ok(Duration::from_millis(policy.wait_timeout_ms.min(WAIT_MS_MAX))),
+        Some(ms @ 1..=WAIT_MS_MAX) => Ok(Duration::from_millis(ms)),
+        Some(_) => Err(OpError::invalid("timeout_ms", format!("must be from 1 to {WAIT_MS_MAX}"))),
     }
 }

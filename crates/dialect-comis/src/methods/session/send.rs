@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use services::letters::{self, Letter};
 
 use super::find::{candidates, not_found};
-use super::policy::{caller_agent, check, known_agent};
-use super::time_limit;
+use super::policy::{check, known_agent, time_limit};
 use crate::ORIGIN;
 use crate::settings::AgentToAgent;
 use crate::table::Context;
@@ -103,7 +102,7 @@ struct Stats {
 }
 
 async fn send(call: &Call, params: Params, policy: &AgentToAgent) -> Result<Reply<Sent>, OpError> {
-    let caller = caller_agent(call, params.caller_agent.as_deref())?;
+    let caller = known_agent(call, params.caller_agent.as_deref())?;
     let from = SessionKey::main(&caller);
     let agent = params.agent_id.as_deref().map(|name| known_agent(call, Some(name))).transpose()?;
     let to = target(call, &params.session_key, agent.as_ref()).await?;

@@ -12,8 +12,7 @@ use serde_json::Value;
 use services::subagents::{FamilyLimits, NewSubagent};
 use tokio::sync::oneshot;
 
-use super::policy::{caller_agent, check, known_agent};
-use super::time_limit;
+use super::policy::{check, known_agent, time_limit};
 use crate::ORIGIN;
 use crate::notices::Notices;
 use crate::session_key::GATEWAY_CHANNEL;
@@ -139,7 +138,7 @@ async fn spawn(
     notices: Notices,
 ) -> Result<Reply<Spawned>, OpError> {
     params.refuse_the_impossible()?;
-    let caller = caller_agent(call, params.caller_agent.as_deref())?;
+    let caller = known_agent(call, params.caller_agent.as_deref())?;
     let agent = match params.agent.as_deref() {
         Some(name) => known_agent(call, Some(name))?,
         None => caller.clone(),
