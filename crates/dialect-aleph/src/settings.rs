@@ -10,6 +10,7 @@ pub struct AlephSettings {
     pub allowed_origins: Vec<String>,
     /// Largest message in bytes.
     pub max_message_bytes: usize,
+    /// Connections at a time; beyond it an upgrade is refused. The published default is 1000; one costs less than 10 KiB here.
     pub max_connections: u32,
     /// How long a session token holds, in milliseconds.
     pub token_expiry_ms: u64,
