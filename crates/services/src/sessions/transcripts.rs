@@ -10,7 +10,7 @@ use model::{Message, MessageId, NewMessage, Run, RunId, SessionId, SessionKind};
 use store::{MessagePage, Seen, Snapshot, StoreError};
 
 /// Bytes kept of all transcripts together, roughly; beyond it those that were quiet longest are let go.
-const BYTES_MAX: usize = 8 << 20;
+const BYTES_MAX: usize = 2 << 20;
 /// What a message takes besides its text.
 const MESSAGE_BYTES: usize = 384;
 
