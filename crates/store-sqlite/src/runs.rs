@@ -13,6 +13,11 @@ use crate::connection::Database;
 const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
     started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting";
 
+/// The columns that an update sets whatever it is about: all but the indexed ones and `stop_cause`.
+const PLAIN: &str = "session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, started_by = ?8, origin = ?9, options = ?10, \
+    model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, iterations = ?15, usage = ?16, next_seq = ?17, \
+    end_reason = ?18, error_kind = ?20, error_message = ?21, response = ?22, awaiting = ?23";
+
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let kind: Option<String> = row.get(18)?;
     let error = match kind {
@@ -147,11 +152,8 @@ impl RunWrites for Database {
     fn update(&self, run: &Run) -> Result<bool, StoreError> {
         // Two statements: a database rewrites the index entries of every column that is set, changed or not,
         // and the indexed ones hardly ever change.
-        let sql = "UPDATE runs SET session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, \
-            started_by = ?8, origin = ?9, options = ?10, model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, \
-            iterations = ?15, usage = ?16, next_seq = ?17, end_reason = ?18, stop_cause = ?19, error_kind = ?20, error_message = ?21, \
-            response = ?22, awaiting = ?23 WHERE run_id = ?1";
-        if self.write_run(sql, run)? == 0 {
+        let sql = format!("UPDATE runs SET {PLAIN}, stop_cause = ?19 WHERE run_id = ?1");
+        if self.write_run(&sql, run)? == 0 {
             return Ok(false);
         }
         let sql =
@@ -162,12 +164,11 @@ impl RunWrites for Database {
 
     fn update_unfinished(&self, run: &Run) -> Result<bool, StoreError> {
         // A run that goes on keeps the wish to stop it that was written down meanwhile; one that ends says itself why.
-        let sql = "UPDATE runs SET session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, \
-            started_by = ?8, origin = ?9, options = ?10, model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, \
-            iterations = ?15, usage = ?16, next_seq = ?17, end_reason = ?18, \
-            stop_cause = CASE WHEN ?6 THEN ?19 ELSE COALESCE(?19, stop_cause) END, error_kind = ?20, error_message = ?21, \
-            response = ?22, awaiting = ?23 WHERE run_id = ?1 AND is_over = 0";
-        if self.write_run(sql, run)? == 0 {
+        let sql = format!(
+            "UPDATE runs SET {PLAIN}, stop_cause = CASE WHEN ?6 THEN ?19 ELSE COALESCE(?19, stop_cause) END \
+             WHERE run_id = ?1 AND is_over = 0"
+        );
+        if self.write_run(&sql, run)? == 0 {
             return Ok(false);
         }
         if run.state.is_over() {

@@ -93,12 +93,11 @@ impl Upstream {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_adaptive_window(true)
             .pool_idle_timeout(POOL_IDLE);
-        let mut near = None;
         if is_loopback(&url) {
             builder = builder.no_proxy();
-            near = (url.scheme() == "http")
-                .then(|| Near::new(with_usual(headers), settings.limits().connect, KEEP_ALIVE, POOL_IDLE));
         }
+        let connect = settings.limits().connect;
+        let near = is_near(&url).then(|| Near::new(with_usual(headers), connect, KEEP_ALIVE, POOL_IDLE));
         let client = builder.build().map_err(|error| format!("no HTTP client: {}", root_cause(&error)))?;
         let secrets = settings.api_key.iter().chain(settings.headers.values()).cloned().collect();
         Ok(Self { name: name.into(), client, near, base_url, limits: settings.limits(), secrets })
@@ -325,6 +324,11 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether nothing of the general client is needed: it also turns a name in the address into a header.
+fn is_near(url: &Url) -> bool {
+    is_loopback(url) && url.scheme() == "http" && url.username().is_empty() && url.password().is_none()
+}
+
 /// The innermost cause: `connection refused` rather than `error sending request`.
 fn root_cause(error: &reqwest::Error) -> String {
     innermost(error).to_string()
@@ -336,4 +340,19 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
         cause = inner;
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_addresses_of_this_machine_are_near() {
+        let near = |text: &str| is_near(&Url::parse(text).unwrap());
+        assert!(near("http://127.0.0.1:11434/v1") && near("http://localhost/v1") && near("http://[::1]:8080"));
+        for far in ["https://localhost/v1", "http://10.0.0.5/v1", "http://me:word@localhost/v1", "http://me@127.0.0.1"]
+        {
+            assert!(!near(far), "{far}");
+        }
+    }
 }
