@@ -14,6 +14,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tool calls in one answer.
 const CALLS_MAX: usize = 128;
 
+/// Bytes told at once at most, of text that came together: more would make the answer appear in jumps.
+const DELTA_BYTES: usize = 256;
+
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -33,7 +36,11 @@ impl Answer {
 pub(crate) struct Draft {
     has_begun: bool,
     text: String,
+    /// How many bytes of `text` the journal was told.
+    text_told: usize,
     reasoning: Reasoning,
+    /// How many bytes of the reasoning's text the journal was told.
+    reasoning_told: usize,
     calls: BTreeMap<usize, ToolCall>,
     usage: Option<Usage>,
     bytes: usize,
@@ -58,7 +65,10 @@ impl Draft {
         self.bytes > 0 || self.usage.is_some()
     }
 
-    /// Adds a chunk and tells the journal of it. Gives the finish reason with the last chunk.
+    /// Adds a chunk. Gives the finish reason with the last one.
+    ///
+    /// The first word is told at once; what follows it waits for [`Draft::tell`], so that chunks which
+    /// came together are told together.
     pub(crate) fn take(
         &mut self,
         chunk: Chunk,
@@ -70,14 +80,24 @@ impl Draft {
             Chunk::Text(text) if text.is_empty() => {}
             Chunk::Text(text) => {
                 self.bytes += text.len();
+                if self.reasoning_told < self.reasoning.text.len() {
+                    self.tell(journal);
+                }
                 self.text.push_str(&text);
-                journal.text(&text);
+                if self.text_told == 0 || self.text.len() - self.text_told >= DELTA_BYTES {
+                    self.tell(journal);
+                }
             }
             Chunk::Reasoning(text) => {
                 self.bytes += text.len();
                 if shows_reasoning && !text.is_empty() {
+                    if self.text_told < self.text.len() {
+                        self.tell(journal);
+                    }
                     self.reasoning.text.push_str(&text);
-                    journal.reasoning(&text);
+                    if self.reasoning_told == 0 || self.reasoning.text.len() - self.reasoning_told >= DELTA_BYTES {
+                        self.tell(journal);
+                    }
                 }
             }
             Chunk::ReasoningBlock(block) => {
@@ -107,6 +127,22 @@ impl Draft {
             return malformed(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"));
         }
         Ok(None)
+    }
+
+    pub(crate) fn has_untold(&self) -> bool {
+        self.reasoning_told < self.reasoning.text.len() || self.text_told < self.text.len()
+    }
+
+    /// Tells the journal what it was not told yet; at most one of the two is waiting.
+    pub(crate) fn tell(&mut self, journal: &dyn Journal) {
+        if self.reasoning_told < self.reasoning.text.len() {
+            journal.reasoning(&self.reasoning.text[self.reasoning_told..]);
+            self.reasoning_told = self.reasoning.text.len();
+        }
+        if self.text_told < self.text.len() {
+            journal.text(&self.text[self.text_told..]);
+            self.text_told = self.text.len();
+        }
     }
 
     /// What the vendor counted, else characters / 4 of the answer and `input` for the question.

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, Stream, StreamExt};
 use model::{ErrorKind, ModelRef, NewMessage, Noun, RunError, Thinking};
 use providers::{ChatRequest, ChatStream, ProviderError, ProviderErrorKind};
 
@@ -178,16 +178,32 @@ impl Course<'_> {
         let shows_reasoning = self.turn.thinking != Thinking::Off;
         let mut taken_at_once = 0;
         loop {
-            let chunk = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Read::Cancelled,
-                chunk = stream.next() => chunk,
+            if cancel.is_cancelled() {
+                draft.tell(self.journal);
+                return Read::Cancelled;
+            }
+            let chunk = match next_if_here(&mut stream, draft).await {
+                Some(chunk) => chunk,
+                None => {
+                    draft.tell(self.journal);
+                    tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => return Read::Cancelled,
+                        chunk = stream.next() => chunk,
+                    }
+                }
             };
             let taken = match chunk {
                 Some(Ok(chunk)) => draft.take(chunk, self.journal, shows_reasoning),
-                Some(Err(error)) => return Read::Broken(error),
+                Some(Err(error)) => {
+                    draft.tell(self.journal);
+                    return Read::Broken(error);
+                }
                 None => Err((ProviderErrorKind::Cut, String::from("the answer ended before it was whole"))),
             };
+            if !matches!(taken, Ok(None)) {
+                draft.tell(self.journal);
+            }
             match taken {
                 Ok(None) => {
                     taken_at_once += 1;
@@ -213,6 +229,19 @@ impl Course<'_> {
             self.turn.usage = self.turn.usage.plus(usage);
         }
     }
+}
+
+/// The next chunk if it is here. While something waits to be told, the connection gets one more chance
+/// to hand over what it has read already: it gives each piece to this task separately.
+async fn next_if_here(stream: &mut ChatStream, draft: &Draft) -> Option<Option<<ChatStream as Stream>::Item>> {
+    if let Some(chunk) = stream.next().now_or_never() {
+        return Some(chunk);
+    }
+    if !draft.has_untold() {
+        return None;
+    }
+    tokio::task::yield_now().await;
+    stream.next().now_or_never()
 }
 
 fn end(end: TurnEnd) -> Asked {

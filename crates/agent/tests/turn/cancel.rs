@@ -53,7 +53,7 @@ async fn cancelled_while_the_model_is_silent() {
 async fn cancelled_in_the_middle_of_an_answer_it_keeps_the_text_so_far() {
     let gate = Gate::new();
     let rig = Rig::new([Scripted::chunks([]).then_text("half an answer").then_wait(&gate).then_text(" more")]);
-    let (end, rig) = cancelled_at(rig, [], "text answer").await;
+    let (end, rig) = cancelled_at(rig, [], "text an answer").await;
     assert_eq!(end, "cancelled Some(\"half an answer\")");
     assert_eq!((rig.provider.open_streams(), rig.provider.dropped_streams()), (0, 1));
 }
