@@ -16,6 +16,12 @@ pub trait Validate {
     fn warnings(&self) -> Vec<Violation> {
         Vec::new()
     }
+
+    /// The text of [`schema`](crate::schema) for this type when the program carries it: reading it
+    /// costs a start less than making it from the types anew. Asked of the root alone.
+    fn schema_text() -> Option<&'static str> {
+        None
+    }
 }
 
 /// A broken rule, or a warning, at a key relative to the struct that found it.

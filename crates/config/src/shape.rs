@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::path::{Path, Segment};
 use crate::redact::is_secret_name;
+use crate::root::Root;
 
 /// Longer chains of references than any schema has; a cycle ends here.
 const REFERENCES_MAX: usize = 16;
@@ -20,9 +21,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub fn of<T: JsonSchema>() -> Shape {
+    pub fn of<T: Root>() -> Shape {
+        let carried = T::schema_text().and_then(|text| serde_json::from_str(text).ok());
+        let root = carried.unwrap_or_else(crate::schema::schema::<T>);
         let secret = Secret::json_schema(&mut SchemaGenerator::default()).to_value();
-        Shape { root: crate::schema::schema::<T>(), secret: secret.get("anyOf").cloned().unwrap_or(Value::Null) }
+        Shape { root, secret: secret.get("anyOf").cloned().unwrap_or(Value::Null) }
     }
 
     pub fn root(&self) -> &Value {

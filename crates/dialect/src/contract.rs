@@ -35,13 +35,14 @@ pub fn openrpc(
 }
 
 fn describe(method: &Method, params: &Value, result: Value, code: &impl Fn(ErrorKind) -> Value) -> Value {
-    let summary = method.docs.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let docs = (method.docs)();
+    let summary = docs.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     let errors: Vec<Value> =
         method.errors.iter().map(|kind| json!({ "code": code(*kind), "message": words(*kind) })).collect();
     json!({
         "name": method.name,
         "summary": summary,
-        "description": method.docs,
+        "description": docs,
         "paramStructure": "by-name",
         "params": by_name(params),
         "result": { "name": "result", "schema": result },

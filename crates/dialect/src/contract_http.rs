@@ -28,7 +28,7 @@ pub struct Route {
     /// Unique in the document.
     pub id: &'static str,
     /// The reference text.
-    pub docs: String,
+    pub docs: fn() -> String,
     /// One of these is needed; empty = everybody.
     pub scopes: &'static [&'static str],
     /// The token may stand in the query.
@@ -45,7 +45,7 @@ impl Route {
             method,
             path,
             id,
-            docs: docs_of::<D>(),
+            docs: docs_of::<D>,
             scopes: &[],
             has_query_token: false,
             query: None,
@@ -104,11 +104,12 @@ impl Route {
     }
 
     fn describe(&self, generator: &mut SchemaGenerator) -> Value {
-        let summary = self.docs.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        let docs = (self.docs)();
+        let summary = docs.split("\n\n").next().unwrap_or_default().replace('\n', " ");
         let mut operation = json!({
             "operationId": self.id,
             "summary": summary,
-            "description": self.docs,
+            "description": docs,
             "parameters": self.parameters(generator),
             "responses": self.responses(generator),
             "security": self.security(),

@@ -35,8 +35,8 @@ pub struct Method {
     pub scope: Option<Scope>,
     pub class: Class,
     pub errors: &'static [ErrorKind],
-    /// The reference text.
-    pub docs: String,
+    /// The reference text. Like the schemas it is made when somebody asks: a start needs none of them.
+    pub docs: fn() -> String,
     pub params_schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     pub result_schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     /// Takes effect in arrival order: no further frame of the connection is read before it is done.
@@ -93,7 +93,7 @@ impl MethodTable {
             scope: O::SCOPE,
             class: O::CLASS,
             errors: O::ERRORS,
-            docs: docs_of::<O>(),
+            docs: docs_of::<O>,
             params_schema: |generator| generator.subschema_for::<P>(),
             result_schema: |generator| generator.subschema_for::<R>(),
             in_order: false,
@@ -113,7 +113,7 @@ impl MethodTable {
             scope: O::SCOPE,
             class: O::CLASS,
             errors: O::ERRORS,
-            docs: docs_of::<O>(),
+            docs: docs_of::<O>,
             params_schema: |generator| generator.subschema_for::<O::Params>(),
             result_schema: |generator| generator.subschema_for::<O::Output>(),
             in_order: false,
@@ -151,7 +151,7 @@ impl MethodTable {
             scope,
             class,
             errors,
-            docs: docs_of::<M>(),
+            docs: docs_of::<M>,
             params_schema: |generator| generator.subschema_for::<P>(),
             result_schema: |generator| generator.subschema_for::<R>(),
             in_order: false,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use model::Secret;
 
+use crate::http::Near;
 use crate::settings::{ProviderKind, ProviderSettings};
 
 /// How long a probe for an Ollama may take; it runs while the gateway starts.
@@ -32,15 +34,15 @@ pub fn found_in_environment(env: &dyn Fn(&str) -> Option<String>) -> Vec<(String
         .collect()
 }
 
-/// Whether an Ollama answers at `base_url` within [`OLLAMA_PROBE_LIMIT`].
+/// Whether an Ollama answers at `base_url`, which is a plain `http` one, within [`OLLAMA_PROBE_LIMIT`].
 ///
-/// The TLS provider of the process must be installed, as for every client.
+/// Asked at every start, so not with the general client: that reads the certificates of the system first.
 pub async fn ollama_is_up(base_url: &str) -> bool {
-    let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
+    let Ok(uri) = format!("{}/api/version", base_url.trim_end_matches('/')).parse() else {
         return false;
     };
-    let request = client.get(format!("{}/api/version", base_url.trim_end_matches('/'))).send();
-    match tokio::time::timeout(OLLAMA_PROBE_LIMIT, request).await {
+    let client = Near::new(HeaderMap::new(), OLLAMA_PROBE_LIMIT, OLLAMA_PROBE_LIMIT, OLLAMA_PROBE_LIMIT);
+    match tokio::time::timeout(OLLAMA_PROBE_LIMIT, client.get(uri)).await {
         Ok(Ok(response)) => response.status().is_success(),
         Ok(Err(_)) | Err(_) => false,
     }

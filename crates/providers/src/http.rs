@@ -7,4 +7,5 @@ pub(crate) mod retry_after;
 pub(crate) mod upstream;
 
 pub(crate) use body::timed_body;
+pub(crate) use near::Near;
 pub(crate) use upstream::{Endpoint, Response, Upstream};

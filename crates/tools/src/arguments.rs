@@ -1,6 +1,6 @@
 //! Arguments of tool calls: from Rust type to schema, and from the model's text to a checked value.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use boon::{CompileError, Compiler, SchemaIndex, Schemas, ValidationError};
 use schemars::generate::SchemaSettings;
@@ -50,20 +50,27 @@ pub struct CheckedTool {
     parameters: Arc<Value>,
     /// Characters of the parameters as text.
     parameter_chars: usize,
-    compiled: Arc<(Schemas, SchemaIndex)>,
+    compiled: Arc<OnceLock<Compiled>>,
 }
+
+type Compiled = (Schemas, SchemaIndex);
 
 impl CheckedTool {
     /// Fails when the tool's parameters are not a JSON Schema; the message names the tool.
     pub fn new(tool: Arc<dyn Tool>) -> Result<Self, String> {
-        let mut schemas = Schemas::new();
-        let mut compiler = Compiler::new();
-        let fault = |error: CompileError| format!("the parameters of `{}` are not a JSON Schema: {error}", tool.name());
+        let checked = Self::trusted(tool);
+        let compiled = compile(&checked.parameters);
+        let compiled = compiled
+            .map_err(|error| format!("the parameters of `{}` are not a JSON Schema: {error}", checked.tool.name()))?;
+        checked.compiled.get_or_init(|| compiled);
+        Ok(checked)
+    }
+
+    /// One of our own tools: its schema is compiled with its first call, since most starts never need it.
+    pub(crate) fn trusted(tool: Arc<dyn Tool>) -> Self {
         let parameters = tool.parameters();
-        compiler.add_resource(SCHEMA_NAME, parameters.clone()).map_err(fault)?;
-        let index = compiler.compile(SCHEMA_NAME, &mut schemas).map_err(fault)?;
         let parameter_chars = parameters.to_string().chars().count();
-        Ok(Self { tool, parameters: Arc::new(parameters), parameter_chars, compiled: Arc::new((schemas, index)) })
+        Self { tool, parameters: Arc::new(parameters), parameter_chars, compiled: Arc::default() }
     }
 
     /// How much of the model's context describing the tool takes, in characters.
@@ -87,7 +94,9 @@ impl CheckedTool {
         let value: Value = serde_json::from_str(text).map_err(|error| {
             ToolError::Invalid(format!("the arguments of `{}` are not JSON: {error}", self.tool.name()))
         })?;
-        let (schemas, index) = &*self.compiled;
+        let (schemas, index) = self.compiled.get_or_init(|| {
+            compile(&self.parameters).expect("the parameters of our own tools are schemas: a test compiles each")
+        });
         match schemas.validate(&value, *index) {
             Ok(()) => Ok(value),
             Err(error) => {
@@ -105,6 +114,14 @@ impl CheckedTool {
         let arguments = self.arguments(text)?;
         self.tool.call(context, arguments).await
     }
+}
+
+fn compile(parameters: &Value) -> Result<Compiled, CompileError> {
+    let mut schemas = Schemas::new();
+    let mut compiler = Compiler::new();
+    compiler.add_resource(SCHEMA_NAME, parameters.clone())?;
+    let index = compiler.compile(SCHEMA_NAME, &mut schemas)?;
+    Ok((schemas, index))
 }
 
 /// The innermost reasons: the outer ones only say that something inside does not fit.

@@ -129,7 +129,8 @@ fn conforms(method: &Method, what: &str, schema: fn(&mut SchemaGenerator) -> sch
 #[test]
 fn every_method_is_described() {
     for method in table().iter() {
-        let docs = method.docs.trim();
+        let docs = (method.docs)();
+        let docs = docs.trim();
         assert!(docs.len() >= 20 && docs.ends_with('.'), "the reference text of {} is `{docs}`", method.name);
     }
 }

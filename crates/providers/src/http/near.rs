@@ -34,8 +34,17 @@ impl Near {
 
     /// Waits for the head of the answer, whatever its status.
     pub async fn post(&self, uri: Uri, body: Bytes) -> Result<Response<reqwest::Body>, Error> {
+        self.send(Method::POST, uri, body).await
+    }
+
+    /// Waits for the head of the answer, whatever its status.
+    pub async fn get(&self, uri: Uri) -> Result<Response<reqwest::Body>, Error> {
+        self.send(Method::GET, uri, Bytes::new()).await
+    }
+
+    async fn send(&self, method: Method, uri: Uri, body: Bytes) -> Result<Response<reqwest::Body>, Error> {
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(&self.headers);
         Ok(self.client.request(request).await?.map(reqwest::Body::wrap))
