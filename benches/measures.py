@@ -31,7 +31,7 @@ class Plan:
 
     @staticmethod
     def quick():
-        return Plan(secs=1.5, warmup=0.5, rounds=1, starts=4, settle=1.0, memory_turns=4_000, idle_steps=(1000,))
+        return Plan(secs=1.5, warmup=0.5, rounds=1, starts=4, settle=1.0, memory_turns=20_000, idle_steps=(1000,))
 
 
 def start(bench, plan):

@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use dialect::MethodTable;
 use dialect::peer::PeerInfo;
 use dialect::socket;
+use futures_util::FutureExt;
 use serde_json::Value;
 use services::Services;
 
@@ -84,12 +85,13 @@ pub fn upgrade(aleph: &Arc<Aleph>, upgrade: WebSocketUpgrade, peer: PeerInfo) ->
         .write_buffer_size(socket::WRITE_BUFFER_BYTES)
         .max_message_size(frame_max)
         .max_frame_size(frame_max)
-        .on_upgrade(move |stream| async move {
+        .on_upgrade(move |stream| {
             let lifecycle = aleph.services.lifecycle.clone();
             let revocations = aleph.services.tokens.revocations();
             let protocol = connection::AlephConnection::new(aleph, settings, peer);
-            lifecycle.track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations)).await;
-            drop(permit);
+            lifecycle
+                .track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations))
+                .map(|()| drop(permit))
         })
 }
 

@@ -112,10 +112,10 @@ pub fn upgrade(argent: &Arc<Argent>, upgrade: WebSocketUpgrade, peer: &PeerInfo)
         .write_buffer_size(socket::WRITE_BUFFER_BYTES)
         .max_message_size(limits::FRAME_BYTES_MAX)
         .max_frame_size(limits::FRAME_BYTES_MAX)
-        .on_upgrade(move |stream| async move {
-            let lifecycle = argent.services.lifecycle.clone();
+        .on_upgrade(move |stream| {
+            let lifecycle = &argent.services.lifecycle;
             let revocations = argent.services.tokens.revocations();
-            lifecycle.track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations)).await;
+            lifecycle.track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations))
         })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use jiff::fmt::temporal::DateTimePrinter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,11 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with milliseconds, `2026-05-04T10:00:00.000Z`.
     pub fn to_iso(self) -> String {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        let mut text = String::with_capacity("2026-05-04T10:00:00.000Z".len());
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => format!("{time:.3}"),
-            Err(_) => String::from("invalid"),
+            Ok(time) if PRINTER.print_timestamp(&time, &mut text).is_ok() => text,
+            _ => String::from("invalid"),
         }
     }
 
