@@ -146,6 +146,7 @@ impl Course<'_> {
             Err(error) => return Ok(Read::Broken(error)),
         };
         self.turn.iterations += 1;
+        tracing::debug!(model = %opened.model, call = self.turn.iterations, "the model answers");
         draft.begin();
         if self.model.as_ref() != Some(&opened.model) {
             self.model = Some(opened.model.clone());
@@ -252,7 +253,15 @@ fn told(error: &ProviderError) -> RunError {
     let kind = match error.kind {
         ProviderErrorKind::ModelNotFound => ErrorKind::NotFound(Noun::Model),
         ProviderErrorKind::ContextTooLong => ErrorKind::Conflict,
-        _ => ErrorKind::ProviderFailed,
+        ProviderErrorKind::Auth | ProviderErrorKind::BadRequest | ProviderErrorKind::Unsupported => {
+            ErrorKind::ProviderRefused
+        }
+        ProviderErrorKind::RateLimited
+        | ProviderErrorKind::Overloaded
+        | ProviderErrorKind::Unreachable
+        | ProviderErrorKind::Timeout
+        | ProviderErrorKind::Cut
+        | ProviderErrorKind::Malformed => ErrorKind::ProviderFailed,
     };
     RunError { kind, message: error.to_string() }
 }

@@ -22,7 +22,7 @@ pub const fn code(kind: ErrorKind) -> i32 {
         ErrorKind::RateLimited | ErrorKind::Busy | ErrorKind::Unavailable => RATE_LIMITED,
         ErrorKind::NotFound(_) => -32004,
         ErrorKind::Timeout => -32005,
-        ErrorKind::ToolFailed | ErrorKind::ProviderFailed => -32006,
+        ErrorKind::ToolFailed | ErrorKind::ProviderFailed | ErrorKind::ProviderRefused => -32006,
     }
 }
 

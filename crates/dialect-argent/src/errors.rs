@@ -186,6 +186,7 @@ fn base(method: &str, error: &OpError) -> WireError {
         ErrorKind::ToolFailed => {
             WireError::new("UNAVAILABLE", INTERNAL, Some("TOOL_FAILED"), message).retry(error.retry_after_ms)
         }
+        ErrorKind::ProviderRefused => WireError::new("UNAVAILABLE", INTERNAL, Some("PROVIDER_REFUSED"), message),
         ErrorKind::ProviderFailed => {
             WireError::new("UNAVAILABLE", INTERNAL, Some("PROVIDER_FAILED"), message).retry(error.retry_after_ms)
         }

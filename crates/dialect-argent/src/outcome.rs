@@ -140,6 +140,7 @@ impl Outcome {
             | ErrorKind::RateLimited
             | ErrorKind::Busy
             | ErrorKind::ProviderFailed
+            | ErrorKind::ProviderRefused
             | ErrorKind::Unavailable => (ErrorKind::ProviderFailed, "AGENT_FAILED"),
         };
         self.refused(kind, word, message, may_pass)

@@ -57,7 +57,7 @@ pub(crate) fn response(error: &OpError) -> Response {
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Busy | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        ErrorKind::ToolFailed | ErrorKind::ProviderFailed | ErrorKind::Internal => {
+        ErrorKind::ToolFailed | ErrorKind::ProviderFailed | ErrorKind::ProviderRefused | ErrorKind::Internal => {
             log(error);
             return internal();
         }
@@ -82,6 +82,7 @@ pub(crate) fn code(kind: ErrorKind) -> i64 {
         | ErrorKind::Timeout
         | ErrorKind::ToolFailed
         | ErrorKind::ProviderFailed
+        | ErrorKind::ProviderRefused
         | ErrorKind::Unavailable
         | ErrorKind::Internal => FAILED,
     }

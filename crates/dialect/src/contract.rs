@@ -90,6 +90,7 @@ pub const fn words(kind: ErrorKind) -> &'static str {
         ErrorKind::Timeout => "it took too long",
         ErrorKind::ToolFailed => "a tool or an engine failed",
         ErrorKind::ProviderFailed => "the model provider failed",
+        ErrorKind::ProviderRefused => "the model provider does not take the request",
         ErrorKind::Unavailable => "temporarily unavailable; nothing was written",
         ErrorKind::Internal => "unexpected failure",
     }

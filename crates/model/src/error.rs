@@ -54,8 +54,10 @@ pub enum ErrorKind {
     Timeout,
     /// A tool or an engine behind the gateway failed.
     ToolFailed,
-    /// The model provider refused or failed.
+    /// The model provider failed; it may work again later.
     ProviderFailed,
+    /// The model provider does not take the request: a wrong key, or nothing it can do. Asking again will not help.
+    ProviderRefused,
     /// The gateway is starting, draining, or its database is away; nothing was written.
     Unavailable,
     /// A bug or an unexpected failure; the cause is in the log under the request's id.

@@ -421,6 +421,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::ToolFailed => "tool_failed",
             ErrorKind::ProviderFailed => "provider_failed",
+            ErrorKind::ProviderRefused => "provider_refused",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Internal => "internal",
         }
@@ -438,6 +439,7 @@ impl ErrorKind {
             ErrorKind::Timeout,
             ErrorKind::ToolFailed,
             ErrorKind::ProviderFailed,
+            ErrorKind::ProviderRefused,
             ErrorKind::Unavailable,
         ]
         .into_iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use model::Secret;
 
-use crate::http::Near;
+use crate::http::{KEEP_ALIVE, Near};
 use crate::settings::{ProviderKind, ProviderSettings};
 
 /// How long a probe for an Ollama may take; it runs while the gateway starts.
@@ -41,7 +41,7 @@ pub async fn ollama_is_up(base_url: &str) -> bool {
     let Ok(uri) = format!("{}/api/version", base_url.trim_end_matches('/')).parse() else {
         return false;
     };
-    let client = Near::new(HeaderMap::new(), OLLAMA_PROBE_LIMIT, OLLAMA_PROBE_LIMIT, OLLAMA_PROBE_LIMIT);
+    let client = Near::new(HeaderMap::new(), OLLAMA_PROBE_LIMIT, KEEP_ALIVE, OLLAMA_PROBE_LIMIT);
     match tokio::time::timeout(OLLAMA_PROBE_LIMIT, client.get(uri)).await {
         Ok(Ok(response)) => response.status().is_success(),
         Ok(Err(_)) | Err(_) => false,

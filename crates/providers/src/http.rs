@@ -8,4 +8,4 @@ pub(crate) mod upstream;
 
 pub(crate) use body::timed_body;
 pub(crate) use near::Near;
-pub(crate) use upstream::{Endpoint, Response, Upstream};
+pub(crate) use upstream::{Endpoint, KEEP_ALIVE, Response, Upstream};

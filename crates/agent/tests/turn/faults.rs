@@ -45,7 +45,7 @@ async fn an_answer_that_breaks_off_after_its_first_word_fails_with_what_was_said
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_will_not_pass_is_not_retried() {
     let rig = Rig::new([breaks_silently(Auth), Scripted::text("never asked for")]);
-    assert_eq!(rig.run_with([]).await, "failed ProviderFailed None: p: the line went dead");
+    assert_eq!(rig.run_with([]).await, "failed ProviderRefused None: p: the line went dead");
     let rig = Rig::new([Scripted::refuse(ModelNotFound, "no such model"), Scripted::text("never asked for")]);
     assert_eq!(rig.run_with([]).await, "failed NotFound(Model) None: p: no such model");
     assert_eq!(rig.provider.answers_left(), 1);

@@ -40,6 +40,7 @@ fn every_kind_has_a_word_and_a_number() {
         (ErrorKind::Timeout, "AGENT_TIMEOUT", INTERNAL),
         (ErrorKind::ToolFailed, "UNAVAILABLE", INTERNAL),
         (ErrorKind::ProviderFailed, "UNAVAILABLE", INTERNAL),
+        (ErrorKind::ProviderRefused, "UNAVAILABLE", INTERNAL),
         (ErrorKind::Unavailable, "UNAVAILABLE", INTERNAL),
         (ErrorKind::Internal, "UNAVAILABLE", INTERNAL),
     ];

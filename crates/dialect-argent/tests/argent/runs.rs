@@ -201,14 +201,30 @@ async fn a_failed_turn_is_told_everywhere() {
     let outcome = client.answer(&id).await.unwrap_err();
     assert_eq!(
         (&outcome["code"], &outcome["details"]["code"], &outcome["retryable"]),
-        (&json!("UNAVAILABLE"), &json!("AGENT_FAILED"), &json!(true))
+        (&json!("UNAVAILABLE"), &json!("AGENT_FAILED"), &json!(null))
     );
     let (chat, _) = client.chat_end("r-1").await;
     assert_eq!(chat["state"], "error");
     let waited = client.call("agent.wait", json!({ "runId": "r-1" })).await.unwrap();
     assert_eq!((&waited["status"], &waited["error"]), (&json!("error"), &chat["errorMessage"]));
     let repeat = client.call("agent", json!({ "message": "x", "idempotencyKey": "r-1" })).await.unwrap_err();
-    assert_eq!((&repeat["message"], &repeat["retryable"]), (&chat["errorMessage"], &json!(true)));
+    assert_eq!((&repeat["message"], &repeat["retryable"]), (&chat["errorMessage"], &json!(null)));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_failure_that_may_pass_is_worth_a_repeat() {
+    let gateway = gateway().await;
+    let mut client = Client::operator(&gateway).await;
+    let refused = Scripted::refuse(ProviderErrorKind::Unsupported, "not here");
+    let broken_off = Scripted::chunks([]).then_text("half of");
+    for (key, script, retryable) in [("r-1", refused, false), ("r-2", broken_off, true)] {
+        gateway.provider.push(script);
+        let id = client.send("agent", json!({ "message": "x", "idempotencyKey": key })).await;
+        client.answer(&id).await.unwrap();
+        let error = client.answer(&id).await.unwrap_err();
+        assert_eq!(error["retryable"] == true, retryable, "{key}: {error}");
+    }
     gateway.stop().await;
 }
 

@@ -118,6 +118,7 @@ fn is_for_the_user(error: &OpError) -> bool {
         ErrorKind::Unauthenticated
         | ErrorKind::ToolFailed
         | ErrorKind::ProviderFailed
+        | ErrorKind::ProviderRefused
         | ErrorKind::Unavailable
         | ErrorKind::Internal => false,
     }

@@ -72,18 +72,19 @@ async fn growing_replies_are_told_at_most_ten_times_a_second() {
         gateway.clock.advance_ms(100);
         first.open();
         in_time("the second pause", second.reached()).await;
-        second.open();
-    };
-    let (reply, ()) = tokio::join!(asking, clock);
-    assert_eq!(reply.json()["response"], "a b c d e");
-    let mut grown = Vec::new();
-    loop {
-        let frame = events.next_named("message:streaming").await.json();
-        grown.push(frame["delta"].as_str().unwrap().to_owned());
-        if frame["done"] == true {
-            break;
+        let mut grown = Vec::new();
+        loop {
+            let frame = events.next_named("message:streaming").await.json();
+            grown.push(frame["delta"].as_str().unwrap().to_owned());
+            match grown.len() {
+                2 => second.open(),
+                _ if frame["done"] == true => return grown,
+                _ => {}
+            }
         }
-    }
+    };
+    let (reply, grown) = tokio::join!(asking, clock);
+    assert_eq!(reply.json()["response"], "a b c d e");
     assert_eq!(grown, ["a ", "b c d ", "e"]);
 }
 

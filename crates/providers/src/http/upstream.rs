@@ -30,7 +30,7 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 const LIST_LIMIT: Duration = Duration::from_secs(15);
 /// How long a connection without a request is kept.
 const POOL_IDLE: Duration = Duration::from_secs(90);
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const AGENT: &str = concat!("patchbay/", env!("CARGO_PKG_VERSION"));
 
 /// The head of an answer, and its body still to come.

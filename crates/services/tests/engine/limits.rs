@@ -128,7 +128,7 @@ async fn a_failure_is_told_once_and_the_session_goes_on() {
     let ended = run(&gateway, message(A, "hello")).await;
     assert_eq!((ended.state, ended.response.as_deref()), (RunState::Failed, Some("")));
     let error = ended.error.unwrap();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::ProviderFailed, "scripted: this cannot be"));
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::ProviderRefused, "scripted: this cannot be"));
     assert_eq!(gateway.messages(A).await, [user("hello")]);
     assert_eq!(count(&gateway, |event| matches!(event, Event::RunEnded { .. })).await, 1);
     assert_eq!(outcome(&gateway, &gateway.say(A, "again").await).await, COMPLETED);

@@ -118,6 +118,7 @@ pub async fn a_run_comes_back_whole_in_every_state(place: &dyn Reopen) {
         ErrorKind::Timeout,
         ErrorKind::ToolFailed,
         ErrorKind::ProviderFailed,
+        ErrorKind::ProviderRefused,
         ErrorKind::Unavailable,
         ErrorKind::Internal,
     ] {
