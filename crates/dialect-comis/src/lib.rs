@@ -8,6 +8,7 @@
 mod auth;
 mod coalesce;
 mod commands;
+mod context;
 mod errors;
 mod events;
 mod feed;
@@ -42,6 +43,7 @@ pub use settings::{
 pub use ws::upgrade;
 
 use coalesce::Coalescer;
+use context::Context;
 use limits::EndedStreams;
 use notices::Notices;
 
@@ -71,7 +73,7 @@ impl Comis {
         Arc::new(Self {
             services,
             gate: Arc::new(gate),
-            table: table::methods(&table::Context { settings: Arc::clone(&settings), notices: notices.clone() }),
+            table: table::methods(&Context { settings: Arc::clone(&settings), notices: notices.clone() }),
             settings,
             notices,
             streaming: Coalescer::default(),

@@ -2,15 +2,8 @@
 
 use dialect::MethodTable;
 
-use crate::notices::Notices;
-use crate::{SettingsSource, methods};
-
-/// What methods need besides the services.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub settings: SettingsSource,
-    pub notices: Notices,
-}
+use crate::context::Context;
+use crate::methods;
 
 pub(crate) fn methods(context: &Context) -> MethodTable {
     let mut table = MethodTable::default();

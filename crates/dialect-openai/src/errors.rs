@@ -123,7 +123,11 @@ impl From<OpError> for ApiError {
             ErrorKind::Denied => StatusCode::FORBIDDEN,
             ErrorKind::RateLimited | ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::Timeout | ErrorKind::ToolFailed | ErrorKind::ProviderFailed | ErrorKind::ProviderRefused | ErrorKind::Internal => {
+            ErrorKind::Timeout
+            | ErrorKind::ToolFailed
+            | ErrorKind::ProviderFailed
+            | ErrorKind::ProviderRefused
+            | ErrorKind::Internal => {
                 tracing::error!(%error, cause = ?std::error::Error::source(&error), "a completion failed");
                 return Self::internal();
             }

@@ -10,7 +10,6 @@ use server::DialectSurface;
 use services::{Limits, Services, SessionRules};
 use tools::Registry;
 
-use crate::gateway::TestGateway;
 use crate::{START_MS, ScriptedConfig};
 
 /// What a dialect brings to the listeners of a test: its socket, and routes that every listener serves.
@@ -28,7 +27,7 @@ impl From<DialectSurface> for Dialect {
 pub(crate) type MakeDialect = Box<dyn Fn(&Arc<Services>) -> Dialect + Send + Sync>;
 pub(crate) type MakeRoutes = Box<dyn Fn(&Arc<Services>) -> Router + Send + Sync>;
 
-/// Begin with [`TestGateway::builder`]; everything has a default.
+/// Begin with `TestGateway::builder`, end with `start`; everything has a default.
 pub struct GatewayBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fixed_clock: Option<Arc<FixedClock>>,
@@ -155,11 +154,6 @@ impl GatewayBuilder {
     pub fn without_auth(mut self) -> Self {
         self.auth_required = false;
         self
-    }
-
-    /// Opens the store, starts the services, takes up what is left over, and listens.
-    pub async fn start(self) -> TestGateway {
-        TestGateway::start_from(self).await
     }
 }
 

@@ -55,6 +55,13 @@ pub struct TestGateway {
     folder: TempDir,
 }
 
+impl GatewayBuilder {
+    /// Opens the store, starts the services, takes up what is left over, and listens.
+    pub async fn start(self) -> TestGateway {
+        TestGateway::start_from(self).await
+    }
+}
+
 impl TestGateway {
     pub fn builder() -> GatewayBuilder {
         GatewayBuilder::default()
@@ -65,7 +72,7 @@ impl TestGateway {
         Self::builder().start().await
     }
 
-    pub(crate) async fn start_from(plan: GatewayBuilder) -> Self {
+    async fn start_from(plan: GatewayBuilder) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let admin = configured("admin", ADMIN, ScopeSet::OPERATOR, "operator");
         let started = start(&plan, &folder, 0, vec![admin.clone()]).await;

@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_begins_with_an_imported_module_is_followed() {
+        let found = loops(&[
+            ("lib.rs", "mod table; mod methods;"),
+            ("table.rs", "use crate::methods; pub struct Context; fn all(c: &Context) { methods::session::bind(c) }"),
+            ("methods/mod.rs", "pub mod session;"),
+            ("methods/session.rs", "use crate::table::Context; pub fn bind(_: &Context) {}"),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
+    #[test]
     fn downward_imports_make_no_loop() {
         assert_eq!(
             loops(&[

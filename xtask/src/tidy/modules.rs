@@ -62,7 +62,7 @@ impl<'a> Modules<'a> {
                 continue;
             }
             for import in &facts.imports {
-                let Some(to) = self.resolve(&facts.scope(import.offset), &import.path, 0) else { continue };
+                let Some(to) = self.target(facts, import) else { continue };
                 let is_facade = import.is_public && self.facts[to].path.starts_with(&facts.path);
                 if to == from || is_facade || self.facts[to].path.is_empty() || self.sources[to].is_test_file() {
                     continue;
@@ -71,6 +71,18 @@ impl<'a> Modules<'a> {
             }
         }
         edges.into_iter().map(|((from, to), offset)| Edge { from, to, offset }).collect()
+    }
+
+    /// The file that an import or a path in the code leads to. A path may begin with a module that the
+    /// file imports: `use crate::methods;` and then `methods::agent::bind`.
+    fn target(&self, facts: &Facts, import: &Import) -> Option<usize> {
+        let scope = facts.scope(import.offset);
+        if let Some(file) = self.resolve(&scope, &import.path, 0) {
+            return Some(file);
+        }
+        let (head, rest) = import.path.split_first().filter(|_| import.name.is_none())?;
+        let known = facts.imports.iter().find(|import| import.name.as_ref() == Some(head))?;
+        self.resolve(&facts.scope(known.offset), &[known.path.as_slice(), rest].concat(), 0)
     }
 
     /// The file that declares what `path`, written in module `scope`, leads to; `None` for other crates.

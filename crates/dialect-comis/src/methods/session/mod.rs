@@ -12,7 +12,7 @@ mod transcript;
 
 use dialect::MethodTable;
 
-use crate::table::Context;
+use crate::context::Context;
 
 pub(crate) fn bind(table: &mut MethodTable, context: &Context) {
     read::bind(table);

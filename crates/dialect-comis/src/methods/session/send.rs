@@ -13,8 +13,8 @@ use services::letters::{self, Letter};
 use super::find::{candidates, not_found};
 use super::policy::{check, known_agent, time_limit};
 use crate::ORIGIN;
+use crate::context::Context;
 use crate::settings::AgentToAgent;
-use crate::table::Context;
 
 pub(super) fn bind(table: &mut MethodTable, context: &Context) {
     let settings = Arc::clone(&context.settings);

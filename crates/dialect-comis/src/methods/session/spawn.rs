@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 use super::policy::{check, known_agent, time_limit};
 use crate::ORIGIN;
+use crate::context::Context;
 use crate::notices::Notices;
 use crate::session_key::GATEWAY_CHANNEL;
 use crate::settings::AgentToAgent;
-use crate::table::Context;
 use crate::turn::{TokensUsed, finish_of};
 
 /// Characters of an answer that its announcement repeats.
