@@ -178,20 +178,20 @@ fn request<'a>(fields: &Fields<'a>) -> Incoming<'a> {
         // Without a method it is no frame of the bare form either.
         _ => {
             let known = (form != Form::Bare || fields.method.is_some()).then_some(form);
-            Incoming::Malformed(Malformed { form: known, id, reasons: reasons.join("; ") })
+            malformed(known, id, &reasons.join("; "))
         }
     }
 }
 
 /// A string or a number, as JSON text.
-fn id_of(raw: Option<&RawValue>) -> Option<Box<str>> {
+fn id_of(raw: Option<&RawValue>) -> Option<&str> {
     let text = raw?.get();
     let legal = text.starts_with('"') || text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    (legal && text != r#""""#).then(|| Box::from(text))
+    (legal && text != r#""""#).then_some(text)
 }
 
-fn malformed<'a>(form: Option<Form>, id: Option<Box<str>>, reasons: &str) -> Incoming<'a> {
-    Incoming::Malformed(Malformed { form, id, reasons: reasons.to_owned() })
+fn malformed<'a>(form: Option<Form>, id: Option<&str>, reasons: &str) -> Incoming<'a> {
+    Incoming::Malformed(Malformed { form, id: id.map(Box::from), reasons: reasons.to_owned() })
 }
 
 /// The answer to a frame that is no JSON.

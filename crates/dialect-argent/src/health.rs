@@ -71,7 +71,9 @@ impl Health {
         let known = self.snapshot().filter(|snapshot| !probe && self.age(snapshot) < STALE_MS);
         match known {
             Some(snapshot) => {
-                self.refresh_after(REFRESH_MS);
+                if self.age(&snapshot) >= REFRESH_MS {
+                    self.refresh_after(REFRESH_MS);
+                }
                 Ok(snapshot)
             }
             None => self.inner.refresh((!probe).then_some(STALE_MS)).await,

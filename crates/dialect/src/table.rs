@@ -26,6 +26,9 @@ pub struct Answer {
     pub then: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// Room that an answer starts with: most need no more.
+const USUAL_ANSWER_BYTES: usize = 512;
+
 type Handler = Arc<dyn Fn(Call, Params) -> BoxFuture<'static, Result<Answer, OpError>> + Send + Sync>;
 
 /// One method of a dialect.
@@ -213,7 +216,8 @@ impl MethodTable {
 }
 
 fn answer<R: Serialize>(reply: Reply<R>) -> Result<Answer, OpError> {
-    let json = serde_json::to_vec(&reply.output).map_err(OpError::internal)?;
+    let mut json = Vec::with_capacity(USUAL_ANSWER_BYTES);
+    serde_json::to_writer(&mut json, &reply.output).map_err(OpError::internal)?;
     Ok(Answer { json, then: reply.then })
 }
 
