@@ -14,7 +14,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tool calls in one answer.
 const CALLS_MAX: usize = 128;
 
-/// Bytes told at once at most, of text that came together: more would make the answer appear in jumps.
+/// Text that came together is told when it has this many bytes: more would make the answer appear in jumps.
 const DELTA_BYTES: usize = 256;
 
 /// A whole answer.
@@ -35,15 +35,38 @@ impl Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     has_begun: bool,
-    text: String,
-    /// How many bytes of `text` the journal was told.
-    text_told: usize,
-    reasoning: Reasoning,
-    /// How many bytes of the reasoning's text the journal was told.
-    reasoning_told: usize,
+    text: Told,
+    reasoning: Told,
+    reasoning_blocks: Vec<Value>,
     calls: BTreeMap<usize, ToolCall>,
     usage: Option<Usage>,
     bytes: usize,
+}
+
+/// Text that grows, and how much of it the journal was told.
+#[derive(Debug, Default)]
+struct Told {
+    text: String,
+    /// In bytes.
+    told: usize,
+}
+
+impl Told {
+    fn untold(&self) -> &str {
+        &self.text[self.told..]
+    }
+
+    /// The first word is told at once.
+    fn is_due(&self) -> bool {
+        self.told == 0 || self.untold().len() >= DELTA_BYTES
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&str)) {
+        if !self.untold().is_empty() {
+            tell(self.untold());
+            self.told = self.text.len();
+        }
+    }
 }
 
 impl Draft {
@@ -57,7 +80,7 @@ impl Draft {
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        &self.text.text
     }
 
     /// Something came that the vendor will charge for.
@@ -80,29 +103,25 @@ impl Draft {
             Chunk::Text(text) if text.is_empty() => {}
             Chunk::Text(text) => {
                 self.bytes += text.len();
-                if self.reasoning_told < self.reasoning.text.len() {
-                    self.tell(journal);
-                }
-                self.text.push_str(&text);
-                if self.text_told == 0 || self.text.len() - self.text_told >= DELTA_BYTES {
+                self.reasoning.tell(|text| journal.reasoning(text));
+                self.text.text.push_str(&text);
+                if self.text.is_due() {
                     self.tell(journal);
                 }
             }
             Chunk::Reasoning(text) => {
                 self.bytes += text.len();
                 if shows_reasoning && !text.is_empty() {
-                    if self.text_told < self.text.len() {
-                        self.tell(journal);
-                    }
+                    self.text.tell(|text| journal.text(text));
                     self.reasoning.text.push_str(&text);
-                    if self.reasoning_told == 0 || self.reasoning.text.len() - self.reasoning_told >= DELTA_BYTES {
+                    if self.reasoning.is_due() {
                         self.tell(journal);
                     }
                 }
             }
             Chunk::ReasoningBlock(block) => {
                 self.bytes += block.to_string().len();
-                self.reasoning.blocks.push(block);
+                self.reasoning_blocks.push(block);
             }
             Chunk::ToolCall { index, id, name } => {
                 if self.calls.len() == CALLS_MAX {
@@ -130,19 +149,13 @@ impl Draft {
     }
 
     pub(crate) fn has_untold(&self) -> bool {
-        self.reasoning_told < self.reasoning.text.len() || self.text_told < self.text.len()
+        !(self.reasoning.untold().is_empty() && self.text.untold().is_empty())
     }
 
     /// Tells the journal what it was not told yet; at most one of the two is waiting.
     pub(crate) fn tell(&mut self, journal: &dyn Journal) {
-        if self.reasoning_told < self.reasoning.text.len() {
-            journal.reasoning(&self.reasoning.text[self.reasoning_told..]);
-            self.reasoning_told = self.reasoning.text.len();
-        }
-        if self.text_told < self.text.len() {
-            journal.text(&self.text[self.text_told..]);
-            self.text_told = self.text.len();
-        }
+        self.reasoning.tell(|text| journal.reasoning(text));
+        self.text.tell(|text| journal.text(text));
     }
 
     /// What the vendor counted, else characters / 4 of the answer and `input` for the question.
@@ -154,12 +167,13 @@ impl Draft {
         // What a filter withheld may be half of a call; a call that was cut off by the output limit
         // is told to the model when its arguments do not parse.
         let calls = if finish == FinishReason::ContentFilter { BTreeMap::new() } else { self.calls };
+        let reasoning = Reasoning { text: self.reasoning.text, blocks: self.reasoning_blocks };
         let message = NewMessage {
             tool_calls: calls.into_values().collect(),
-            reasoning: Some(self.reasoning).filter(|reasoning| *reasoning != Reasoning::default()),
+            reasoning: Some(reasoning).filter(|reasoning| *reasoning != Reasoning::default()),
             usage: self.usage,
             model: Some(model.to_string().into()),
-            ..NewMessage::assistant(self.text)
+            ..NewMessage::assistant(self.text.text)
         };
         let reason = match finish {
             FinishReason::Stop | FinishReason::ToolCalls => EndReason::Stop,
@@ -171,7 +185,7 @@ impl Draft {
 
     /// The text of an answer that was cut off; `None` when there is none.
     pub(crate) fn into_partial(self, model: Option<&ModelRef>) -> Option<NewMessage> {
-        partial(self.text.into(), model.map(|model| model.to_string().into()), self.usage)
+        partial(self.text.text.into(), model.map(|model| model.to_string().into()), self.usage)
     }
 }
 

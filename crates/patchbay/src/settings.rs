@@ -217,8 +217,8 @@ impl AgentSettings {
 }
 
 impl Validate for Settings {
-    /// A test holds the committed text against the types; until it is written anew, while settings are
-    /// being changed, debug builds go by the types.
+    /// `cargo xtask check` holds the committed text against the types; until it is written anew, while
+    /// settings are being changed, debug builds go by the types.
     fn schema_text() -> Option<&'static str> {
         (!cfg!(debug_assertions)).then_some(include_str!("../../../schema/config.schema.json"))
     }
