@@ -49,6 +49,7 @@ pub fn again(error: &StoreError) -> StoreError {
         StoreError::Conflict(text) => StoreError::Conflict(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::FromTheFuture { found, known } => StoreError::FromTheFuture { found: *found, known: *known },
+        StoreError::FencedOff => StoreError::FencedOff,
         StoreError::Backend(source) => StoreError::Unavailable(source.to_string()),
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
+use model::Fence;
 use store::work::Finish;
 use store::{Announce, Outcome, StoreError, WriteJob};
 
@@ -16,15 +17,22 @@ use crate::connection::{Database, Mark};
 use crate::failure::again;
 use crate::queue::Queue;
 
-pub type Listener = Arc<OnceLock<Arc<dyn Announce>>>;
+/// What the writer is told once it runs.
+#[derive(Default)]
+pub struct Orders {
+    /// Who hears of committed events.
+    pub listener: OnceLock<Arc<dyn Announce>>,
+    /// The node that writes.
+    pub fence: OnceLock<Fence>,
+}
 
 /// Runs until the queue is closed and empty; gives the connection back for the final checkpoint.
-pub fn run(database: Database, queue: &Queue<WriteJob>, listener: &Listener, batch_max: usize) -> Database {
+pub fn run(database: Database, queue: &Queue<WriteJob>, orders: &Orders, batch_max: usize) -> Database {
     let mut jobs = VecDeque::with_capacity(batch_max);
     while queue.take(batch_max, &mut jobs) {
         // More than one round only when the disk fails in the middle of a batch.
         while !jobs.is_empty() {
-            Batch::new(&database, listener, jobs.len()).run(&mut jobs);
+            Batch::new(&database, orders, jobs.len()).run(&mut jobs);
         }
     }
     database
@@ -46,19 +54,19 @@ enum Unit {
 
 struct Batch<'a> {
     database: &'a Database,
-    listener: &'a Listener,
+    orders: &'a Orders,
     /// With several units each has a savepoint; one alone is undone with its transaction.
     savepoints: bool,
     units: Vec<Unit>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(database: &'a Database, listener: &'a Listener, size: usize) -> Self {
-        Self { database, listener, savepoints: size > 1, units: Vec::with_capacity(size) }
+    fn new(database: &'a Database, orders: &'a Orders, size: usize) -> Self {
+        Self { database, orders, savepoints: size > 1, units: Vec::with_capacity(size) }
     }
 
     fn run(mut self, jobs: &mut VecDeque<WriteJob>) {
-        if let Err(error) = self.database.begin() {
+        if let Err(error) = self.begin() {
             tracing::error!(%error, "a transaction could not be begun");
             jobs.drain(..).for_each(|job| refuse(job, again(&error)));
             return;
@@ -76,6 +84,18 @@ impl<'a> Batch<'a> {
             None => self.commit(),
         };
         self.finish(ended);
+    }
+
+    /// Begins the transaction, unless another node has taken over.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.database.begin()?;
+        match self.orders.fence.get() {
+            Some(fence) if !self.database.is_node(*fence)? => {
+                self.database.abandon()?;
+                Err(StoreError::FencedOff)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs one unit. An error says that the whole transaction is lost.
@@ -130,7 +150,7 @@ impl<'a> Batch<'a> {
         match &ended {
             Ok(()) => {
                 let events = self.database.log.take_appended();
-                if let Some(listener) = self.listener.get().filter(|_| !events.is_empty()) {
+                if let Some(listener) = self.orders.listener.get().filter(|_| !events.is_empty()) {
                     guarded("the listener of events", || listener.committed(events));
                 }
             }
