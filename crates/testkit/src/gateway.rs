@@ -307,6 +307,7 @@ async fn start(plan: &GatewayBuilder, folder: &TempDir, start: u64, tokens: Vec<
         rules: plan.rules.clone(),
         limits: plan.limits.clone(),
         config: Arc::clone(&plan.config) as _,
+        node: services::NodeOptions::new("test"),
     };
     let services = Services::start(parts).await.expect("the services start");
     plan.config.tell_through(&services);
