@@ -49,22 +49,20 @@ impl EventBus {
     /// those that were new.
     pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
         let mut state = self.lock();
-        let mut new = Vec::new();
-        for (cursor, at, event) in events {
-            if cursor <= state.newest || state.staged.contains_key(&cursor) {
-                continue;
-            }
-            let envelope = Arc::new(Envelope::durable(cursor, at, event));
-            new.push(Arc::clone(&envelope));
-            state.committed = state.committed.max(cursor);
-            if cursor == state.newest.next() {
-                state.publish(envelope);
-            } else {
-                state.staged.insert(cursor, envelope);
-            }
-        }
+        let new = state.stage(events);
         state.release();
         new
+    }
+
+    /// Like [`EventBus::publish_durable`], but nobody hears of them before the next call of
+    /// [`EventBus::release`] or of that.
+    pub fn stage(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+        self.lock().stage(events)
+    }
+
+    /// Publishes what was staged and has its predecessors.
+    pub fn release(&self) {
+        self.lock().release();
     }
 
     /// Publishes an event that is not kept, and gives it back. `None` when nobody listens and
@@ -140,6 +138,20 @@ impl EventBus {
 }
 
 impl State {
+    fn stage(&mut self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+        let mut new = Vec::new();
+        for (cursor, at, event) in events {
+            if cursor <= self.newest || self.staged.contains_key(&cursor) {
+                continue;
+            }
+            let envelope = Arc::new(Envelope::durable(cursor, at, event));
+            self.committed = self.committed.max(cursor);
+            self.staged.insert(cursor, Arc::clone(&envelope));
+            new.push(envelope);
+        }
+        new
+    }
+
     fn publish(&mut self, envelope: Arc<Envelope>) {
         self.newest = envelope.position;
         if self.recent.len() == RECENT_EVENTS_MAX {

@@ -78,6 +78,7 @@ impl Cluster {
                 tokio::select! {
                     () = stopped.cancelled() => return,
                     _ = ticks.tick() => {}
+                    () = cluster.changed.notified() => {}
                 }
                 let nodes = match cluster.show(draining.is_cancelled()).await {
                     Ok(nodes) => nodes,

@@ -64,6 +64,8 @@ pub struct Cluster {
     addresses: Mutex<Value>,
     /// The log has grown, or may have.
     poked: Notify,
+    /// A node has come or gone.
+    changed: Notify,
     fenced: watch::Sender<bool>,
 }
 
@@ -135,6 +137,7 @@ impl Cluster {
             nodes: Mutex::default(),
             addresses: Mutex::new(json!({})),
             poked: Notify::new(),
+            changed: Notify::new(),
             fenced,
         }))
     }
@@ -212,6 +215,11 @@ impl Cluster {
     /// The log must be read.
     pub(crate) fn poke(&self) {
         self.poked.notify_one();
+    }
+
+    /// A node has come or gone: looks at once who is there.
+    pub(crate) fn members_changed(&self) {
+        self.changed.notify_one();
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Observed>> {

@@ -170,7 +170,8 @@ impl Tail {
     }
 
     async fn publish(&self, page: Vec<StoredEvent>) {
-        let new = self.bus.publish_durable(page.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
+        // This node knows of a change before any of its clients does.
+        let new = self.bus.stage(page.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
         for envelope in new {
             self.channels.send(&envelope);
             while let Err(error) = self.remote.happened(&envelope).await {
@@ -178,6 +179,7 @@ impl Tail {
                 tokio::time::sleep(RETRY).await;
             }
         }
+        self.bus.release();
     }
 }
 

@@ -33,7 +33,14 @@ impl Remote for Follower {
                 self.tokens.forget(std::slice::from_ref(token_id));
                 Ok(())
             }
-            Event::NodeLeft { .. } => self.runs.take_up_orphans().await.map(drop),
+            Event::NodeJoined { .. } => {
+                self.runs.cluster.members_changed();
+                Ok(())
+            }
+            Event::NodeLeft { .. } => {
+                self.runs.cluster.members_changed();
+                self.runs.take_up_orphans().await.map(drop)
+            }
             _ => self.runs.happened_elsewhere(envelope).await,
         }
     }
