@@ -32,8 +32,10 @@ pub trait Link: Send + Sync + 'static {
     /// it did not leave; without one it may still get lost.
     async fn send(&self, message: Bytes) -> Result<(), LinkError>;
 
-    /// What the other nodes send from now on; a node may hear itself. Called once.
-    fn hear(&self) -> mpsc::Receiver<Heard>;
+    /// Connects for the cluster of this id, and gives what the other nodes send from now on; a node may
+    /// hear itself. A link that is out of reach connects as soon as it can, and is no error;
+    /// [`LinkError::Refused`] when it cannot be used, such as when it is another cluster's. Called once.
+    async fn open(&self, cluster: &str) -> Result<mpsc::Receiver<Heard>, LinkError>;
 
     /// In bytes.
     fn message_max(&self) -> usize;

@@ -195,10 +195,10 @@ impl Link for HubLink {
         Ok(())
     }
 
-    fn hear(&self) -> mpsc::Receiver<Heard> {
+    async fn open(&self, _: &str) -> Result<mpsc::Receiver<Heard>, LinkError> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         self.hub.lock().insert(self.name.clone(), Node { sender, is_cut: false });
-        receiver
+        Ok(receiver)
     }
 
     fn message_max(&self) -> usize {

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use events::Link;
+use events::{Heard, Link};
 use model::{Clock, Event, Fence, Ids, OpError};
 use serde_json::{Value, json};
 use store::{Document, NewNode, Store};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use status::{ClusterStatus, Member};
 
@@ -57,6 +57,8 @@ pub struct Cluster {
     id: String,
     lease: Duration,
     link: Option<Arc<dyn Link>>,
+    /// Taken by whoever listens to it.
+    heard: Mutex<Option<mpsc::Receiver<Heard>>>,
     outbox: Outbox,
     /// Others share the database just now.
     has_peers: AtomicBool,
@@ -123,6 +125,19 @@ impl Cluster {
             })
             .await?;
         store.write_as(me);
+        // A database that is this node's alone has nobody to speak with.
+        let link = link.filter(|_| is_shared);
+        let heard = match &link {
+            Some(link) => match link.open(&id).await {
+                Ok(heard) => Some(heard),
+                Err(error) => {
+                    // It never was one of them.
+                    store.write::<_, OpError, _>(move |tx| Ok(tx.nodes_mut().remove(me)?)).await?;
+                    return Err(OpError::conflict(error.to_string()));
+                }
+            },
+            None => None,
+        };
         let (fenced, _) = watch::channel(false);
         Ok(Arc::new(Self {
             outbox: Outbox::new(me, &id),
@@ -133,6 +148,7 @@ impl Cluster {
             id,
             lease,
             link,
+            heard: Mutex::new(heard),
             has_peers: AtomicBool::new(false),
             nodes: Mutex::default(),
             addresses: Mutex::new(json!({})),

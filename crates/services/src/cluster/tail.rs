@@ -2,7 +2,7 @@
 //!
 //! One task does both, so that what another node says is heard behind the events that it follows.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,7 +53,7 @@ impl Cluster {
         if !self.is_shared() {
             return;
         }
-        let heard = self.link.as_ref().map(|link| link.hear());
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(link) = self.link.clone() {
             let (cluster, stopped) = (Arc::clone(self), lifecycle.stopping().clone());
             lifecycle.spawn(async move {
