@@ -12,12 +12,10 @@ mod events;
 mod facts;
 mod failure;
 mod lock;
-mod log;
 mod message_rows;
 mod messages;
 mod migrate;
 mod options;
-mod queue;
 mod readers;
 mod repositories;
 mod runs;
@@ -40,8 +38,9 @@ pub use options::{Durability, SqliteOptions};
 
 use connection::Database;
 use lock::OwnerLock;
-use queue::Queue;
 use readers::Readers;
+use store::backend::jobs::{Listener, refuse};
+use store::backend::queue::Queue;
 
 /// A database file that this process alone has open for writing.
 ///
@@ -51,7 +50,7 @@ pub struct SqliteStore {
     path: PathBuf,
     jobs: Arc<Queue<WriteJob>>,
     readers: Readers,
-    listener: writer::Listener,
+    listener: Listener,
     running: Mutex<Option<Running>>,
 }
 
@@ -70,7 +69,7 @@ impl SqliteStore {
         let database = Database::open_writer(&path, &options)?;
         migrate::migrate(&database)?;
         let jobs = Arc::new(Queue::new(options.write_queue));
-        let listener = writer::Listener::new(OnceLock::new());
+        let listener = Listener::new(OnceLock::new());
         let writer = Builder::new()
             .name(String::from("store-write"))
             .spawn({
@@ -113,7 +112,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn submit(&self, job: WriteJob) {
         if let Err(job) = self.jobs.push(job).await {
-            writer::refuse(job, closed());
+            refuse(job, closed());
         }
     }
 
