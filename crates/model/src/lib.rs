@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod message;
 pub mod model_ref;
+pub mod node;
 pub mod pairing;
 pub mod pattern;
 pub mod principal;
@@ -27,6 +28,7 @@ pub use event::{Cursor, Envelope, Event, PresenceEntry, RunOutcome, RunRef, Text
 pub use id::{AgentId, ConnectionId, Ids, InputId, InvalidId, MessageId, RunId, SessionId, TokenId, ToolCallId};
 pub use message::{Content, Message, NewMessage, Part, Reasoning, Role, ToolCall, Usage};
 pub use model_ref::ModelRef;
+pub use node::Fence;
 pub use pairing::{DeviceFacts, PAIR_REQUEST_TTL_MS, PairRequest, PairState};
 pub use pattern::{InvalidPattern, Pattern};
 pub use principal::{Principal, PrincipalKind, Scope, ScopeSet};

@@ -7,6 +7,7 @@ use crate::error::ErrorKind;
 use crate::id::{AgentId, InputId, MessageId, RunId, SessionId};
 use crate::message::Usage;
 use crate::model_ref::ModelRef;
+use crate::node::Fence;
 use crate::session::SessionKey;
 use crate::thinking::Thinking;
 use crate::tool::ClientTools;
@@ -177,4 +178,6 @@ pub struct Run {
     /// The final text; also the partial text of a cancelled run.
     pub response: Option<String>,
     pub awaiting: Option<AwaitingInput>,
+    /// The node that drives it. All unfinished runs of a session have one owner.
+    pub owner: Fence,
 }

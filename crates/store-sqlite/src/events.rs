@@ -1,6 +1,7 @@
 //! The log of durable events.
 
-use model::{Cursor, Event, Timestamp};
+use model::{Cursor, Event, RunId, Timestamp};
+use rusqlite::Row;
 use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
 
 use crate::columns::{Json, bound, count, stored, time};
@@ -11,16 +12,19 @@ use crate::connection::Database;
 const LAST_CURSOR: &str = "SELECT MAX(COALESCE((SELECT MAX(cursor) FROM events), 0), \
     COALESCE((SELECT value FROM counters WHERE name = 'event_cursor'), 0))";
 
+fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent { cursor: Cursor(count(row, 0)?), at: time(row, 1)?, event: row.get::<_, Json<Event>>(2)?.0 })
+}
+
 impl EventQueries for Database {
     fn after(&self, after: Cursor, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         let sql = "SELECT cursor, created_at, body FROM events WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";
-        self.rows(sql, (bound(after.0), limit), |row| {
-            Ok(StoredEvent {
-                cursor: Cursor(count(row, 0)?),
-                at: time(row, 1)?,
-                event: row.get::<_, Json<Event>>(2)?.0,
-            })
-        })
+        self.rows(sql, (bound(after.0), limit), event)
+    }
+
+    fn of_run(&self, run: &RunId, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let sql = "SELECT cursor, created_at, body FROM events WHERE instr(body, ?1) > 0 ORDER BY cursor LIMIT ?2";
+        self.rows(sql, (store::events::run_text(run), limit), event)
     }
 
     fn bounds(&self) -> Result<LogBounds, StoreError> {

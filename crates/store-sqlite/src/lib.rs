@@ -15,6 +15,7 @@ mod lock;
 mod message_rows;
 mod messages;
 mod migrate;
+mod nodes;
 mod options;
 mod readers;
 mod repositories;
@@ -27,9 +28,10 @@ mod words;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use model::Fence;
 use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 
 pub use care::{backup, integrity};
@@ -39,7 +41,7 @@ pub use options::{Durability, SqliteOptions};
 use connection::Database;
 use lock::OwnerLock;
 use readers::Readers;
-use store::backend::jobs::{Listener, refuse};
+use store::backend::jobs::{Orders, refuse};
 use store::backend::queue::Queue;
 
 /// A database file that this process alone has open for writing.
@@ -50,7 +52,7 @@ pub struct SqliteStore {
     path: PathBuf,
     jobs: Arc<Queue<WriteJob>>,
     readers: Readers,
-    listener: Listener,
+    orders: Arc<Orders>,
     running: Mutex<Option<Running>>,
 }
 
@@ -69,17 +71,17 @@ impl SqliteStore {
         let database = Database::open_writer(&path, &options)?;
         migrate::migrate(&database)?;
         let jobs = Arc::new(Queue::new(options.write_queue));
-        let listener = Listener::new(OnceLock::new());
+        let orders = Arc::new(Orders::default());
         let writer = Builder::new()
             .name(String::from("store-write"))
             .spawn({
-                let (jobs, listener, batch_max) = (Arc::clone(&jobs), Arc::clone(&listener), options.batch_max.max(1));
+                let (jobs, orders, batch_max) = (Arc::clone(&jobs), Arc::clone(&orders), options.batch_max.max(1));
                 // The lock lives as long as the thread, even when nobody waits for its end.
-                move || (writer::run(database, &jobs, &listener, batch_max), owner)
+                move || (writer::run(database, &jobs, &orders, batch_max), owner)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))?;
         let readers = Readers::new(path.clone(), &options);
-        Ok(Self { path, jobs, readers, listener, running: Mutex::new(Some(writer)) })
+        Ok(Self { path, jobs, readers, orders, running: Mutex::new(Some(writer)) })
     }
 
     /// Copies the database, as of one moment, to the new file `path`; writing goes on meanwhile.
@@ -121,9 +123,20 @@ impl Store for SqliteStore {
     }
 
     fn announce_to(&self, listener: Arc<dyn Announce>) {
-        if self.listener.set(listener).is_err() {
+        if self.orders.listener.set(listener).is_err() {
             tracing::error!("a second listener of committed events was refused");
         }
+    }
+
+    fn write_as(&self, fence: Fence) {
+        if self.orders.fence.set(fence).is_err() {
+            tracing::error!(%fence, "a second node for one store was refused");
+        }
+    }
+
+    /// The file belongs to this process alone.
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn close(&self) {

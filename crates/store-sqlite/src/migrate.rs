@@ -14,7 +14,10 @@ struct Migration {
 }
 
 /// In order; the first is number 1.
-const MIGRATIONS: &[Migration] = &[Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { name: "nodes", sql: include_str!("../migrations/0002_nodes.sql") },
+];
 
 /// Brings the schema to the newest version this program knows.
 ///
@@ -145,8 +148,8 @@ mod tests {
     fn migrations_keep_their_content() {
         let sums: Vec<(&str, String)> =
             MIGRATIONS.iter().map(|migration| (migration.name, checksum(migration.sql))).collect();
-        let expected = [("initial", "019ee992652ec50f")];
+        let expected = [("initial", "019ee992652ec50f"), ("nodes", "1b94f306061e29d9")];
         assert_eq!(sums, expected.map(|(name, sum)| (name, sum.to_owned())));
-        assert_eq!(newest_version(), 1);
+        assert_eq!(newest_version(), 2);
     }
 }

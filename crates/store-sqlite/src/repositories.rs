@@ -2,8 +2,8 @@
 
 use store::{
     DocumentQueries, DocumentWrites, EventQueries, EventWrites, FactQueries, FactWrites, MessageQueries, MessageWrites,
-    RunQueries, RunWrites, SessionQueries, SessionWrites, Snapshot, TokenQueries, TokenWrites, ToolCallQueries,
-    ToolCallWrites, Tx,
+    NodeQueries, NodeWrites, RunQueries, RunWrites, SessionQueries, SessionWrites, Snapshot, TokenQueries, TokenWrites,
+    ToolCallQueries, ToolCallWrites, Tx,
 };
 
 use crate::connection::Database;
@@ -33,6 +33,9 @@ impl Snapshot for Database {
     fn documents(&self) -> &dyn DocumentQueries {
         self
     }
+    fn nodes(&self) -> &dyn NodeQueries {
+        self
+    }
 }
 
 impl Tx for Database {
@@ -58,6 +61,9 @@ impl Tx for Database {
         self
     }
     fn documents_mut(&self) -> &dyn DocumentWrites {
+        self
+    }
+    fn nodes_mut(&self) -> &dyn NodeWrites {
         self
     }
 }

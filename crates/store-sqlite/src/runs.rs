@@ -1,6 +1,8 @@
 //! Rows of runs and of the input that waits for them.
 
-use model::{AgentId, InputId, MessageId, ModelRef, Run, RunError, RunId, RunState, SessionId, SessionKey, Timestamp};
+use model::{
+    AgentId, Fence, InputId, MessageId, ModelRef, Run, RunError, RunId, RunState, SessionId, SessionKey, Timestamp,
+};
 use rusqlite::{Row, params};
 use store::backend::rows::{error_kind, error_word};
 use store::{PendingInput, RunQueries, RunWrites, StoreError};
@@ -9,12 +11,12 @@ use crate::columns::{Json, count, stored, text, time, time_if_any, word};
 use crate::connection::Database;
 
 const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
-    started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting";
+    started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting, owner";
 
 /// The columns that an update sets whatever it is about: all but the indexed ones and `stop_cause`.
 const PLAIN: &str = "session_id = ?3, agent_id = ?4, state = ?5, message_id = ?7, started_by = ?8, origin = ?9, options = ?10, \
     model = ?11, accepted_at = ?12, started_at = ?13, ended_at = ?14, iterations = ?15, usage = ?16, next_seq = ?17, \
-    end_reason = ?18, error_kind = ?20, error_message = ?21, response = ?22, awaiting = ?23";
+    end_reason = ?18, error_kind = ?20, error_message = ?21, response = ?22, awaiting = ?23, owner = ?24";
 
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let kind: Option<String> = row.get(18)?;
@@ -48,6 +50,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         error,
         response: row.get(20)?,
         awaiting: row.get::<_, Option<Json<_>>>(21)?.map(|Json(awaiting)| awaiting),
+        owner: Fence(count(row, 22)?),
     })
 }
 
@@ -63,6 +66,13 @@ impl RunQueries for Database {
     fn unfinished_of(&self, session: &SessionKey) -> Result<Vec<Run>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_key = ?1 AND is_over = 0 ORDER BY ordinal");
         self.rows(&sql, [session.as_str()], run)
+    }
+
+    fn orphans(&self) -> Result<Vec<Run>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE is_over = 0 AND owner NOT IN (SELECT fence FROM nodes) ORDER BY ordinal"
+        );
+        self.rows(&sql, [], run)
     }
 
     fn recent_of(&self, session: &SessionKey, limit: u32) -> Result<Vec<Run>, StoreError> {
@@ -106,6 +116,7 @@ impl Database {
                 run.error.as_ref().map(|error| error.message.as_str()),
                 run.response,
                 run.awaiting.as_ref().map(Json),
+                stored(run.owner.0)?,
             ],
         )
     }
@@ -115,8 +126,8 @@ impl RunWrites for Database {
     fn insert(&self, run: &Run) -> Result<(), StoreError> {
         let sql = "INSERT INTO runs (run_id, session_key, session_id, agent_id, state, is_over, message_id, started_by, origin, options, \
             model, accepted_at, started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, \
-            response, awaiting) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-            ?22, ?23)";
+            response, awaiting, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+            ?22, ?23, ?24)";
         self.write_run(sql, run).map(drop)
     }
 
@@ -137,7 +148,7 @@ impl RunWrites for Database {
         // A run that goes on keeps the wish to stop it that was written down meanwhile; one that ends says itself why.
         let sql = format!(
             "UPDATE runs SET {PLAIN}, stop_cause = CASE WHEN ?6 THEN ?19 ELSE COALESCE(?19, stop_cause) END \
-             WHERE run_id = ?1 AND is_over = 0"
+             WHERE run_id = ?1 AND is_over = 0 AND owner = ?24"
         );
         if self.write_run(&sql, run)? == 0 {
             return Ok(false);
@@ -146,6 +157,11 @@ impl RunWrites for Database {
             self.execute("UPDATE runs SET is_over = 1 WHERE run_id = ?1", [run.id.as_str()])?;
         }
         Ok(true)
+    }
+
+    fn adopt(&self, owner: Fence) -> Result<u64, StoreError> {
+        let sql = "UPDATE runs SET owner = ?1 WHERE is_over = 0 AND owner NOT IN (SELECT fence FROM nodes)";
+        self.execute(sql, [stored(owner.0)?])
     }
 
     fn add_input(&self, run: &RunId, input: &PendingInput) -> Result<(), StoreError> {

@@ -7,19 +7,19 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use store::backend::jobs::{Listener, Unit, again, announce, panic_text, refuse, tell};
+use store::backend::jobs::{Orders, Unit, again, announce, panic_text, refuse, tell};
 use store::backend::queue::Queue;
 use store::{Outcome, StoreError, WriteJob};
 
 use crate::connection::{Database, Mark};
 
 /// Runs until the queue is closed and empty; gives the connection back for the final checkpoint.
-pub fn run(database: Database, queue: &Queue<WriteJob>, listener: &Listener, batch_max: usize) -> Database {
+pub fn run(database: Database, queue: &Queue<WriteJob>, orders: &Orders, batch_max: usize) -> Database {
     let mut jobs = VecDeque::with_capacity(batch_max);
     while queue.take(batch_max, &mut jobs) {
         // More than one round only when the disk fails in the middle of a batch.
         while !jobs.is_empty() {
-            Batch::new(&database, listener, jobs.len()).run(&mut jobs);
+            Batch::new(&database, orders, jobs.len()).run(&mut jobs);
         }
     }
     database
@@ -27,19 +27,19 @@ pub fn run(database: Database, queue: &Queue<WriteJob>, listener: &Listener, bat
 
 struct Batch<'a> {
     database: &'a Database,
-    listener: &'a Listener,
+    orders: &'a Orders,
     /// With several units each has a savepoint; one alone is undone with its transaction.
     savepoints: bool,
     units: Vec<Unit>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(database: &'a Database, listener: &'a Listener, size: usize) -> Self {
-        Self { database, listener, savepoints: size > 1, units: Vec::with_capacity(size) }
+    fn new(database: &'a Database, orders: &'a Orders, size: usize) -> Self {
+        Self { database, orders, savepoints: size > 1, units: Vec::with_capacity(size) }
     }
 
     fn run(mut self, jobs: &mut VecDeque<WriteJob>) {
-        if let Err(error) = self.database.begin() {
+        if let Err(error) = self.begin() {
             tracing::error!(%error, "a transaction could not be begun");
             jobs.drain(..).for_each(|job| refuse(job, again(&error)));
             return;
@@ -57,6 +57,18 @@ impl<'a> Batch<'a> {
             None => self.commit(),
         };
         self.finish(ended);
+    }
+
+    /// Begins the transaction, unless another node has taken over.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.database.begin()?;
+        match self.orders.fence.get() {
+            Some(fence) if !self.database.is_node(*fence)? => {
+                self.database.abandon()?;
+                Err(StoreError::FencedOff)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs one unit. An error says that the whole transaction is lost.
@@ -111,7 +123,7 @@ impl<'a> Batch<'a> {
         match &ended {
             Ok(()) => {
                 let events = self.database.log.take_appended();
-                announce(self.listener, events);
+                announce(&self.orders.listener, events);
             }
             Err(error) => {
                 tracing::error!(%error, units = self.units.len(), "a commit failed; its units of work were undone");

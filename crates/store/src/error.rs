@@ -21,6 +21,9 @@ pub enum StoreError {
         "the database has schema version {found}, this program knows up to {known}; start the newer program, or restore a backup made before the update"
     )]
     FromTheFuture { found: u32, known: u32 },
+    /// Another node has taken over from this one: it must not write any more.
+    #[error("this node was replaced by another one")]
+    FencedOff,
     #[error("the database failed")]
     Backend(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -28,7 +31,7 @@ pub enum StoreError {
 impl From<StoreError> for model::OpError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::NotWritable(_) => {
+            StoreError::Unavailable(_) | StoreError::NotWritable(_) | StoreError::FencedOff => {
                 model::OpError::unavailable("the database is temporarily unavailable; retry").with_source(error)
             }
             other => model::OpError::internal(other),

@@ -1,6 +1,6 @@
 //! The log of durable events.
 
-use model::{Cursor, Event, Timestamp};
+use model::{Cursor, Event, RunId, Timestamp};
 
 use crate::StoreError;
 
@@ -19,9 +19,16 @@ pub struct LogBounds {
     pub newest: Cursor,
 }
 
+/// How the stored form of an event names a run; no text inside an event can look like it.
+pub fn run_text(run: &RunId) -> String {
+    format!("\"run_id\":{}", serde_json::Value::from(run.as_str()))
+}
+
 pub trait EventQueries {
     /// Events with a cursor greater than `after`, in order, at most `limit`.
     fn after(&self, after: Cursor, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+    /// Events that name the run, in order, at most `limit`. Reads the whole log: for people who ask why.
+    fn of_run(&self, run: &RunId, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
     fn bounds(&self) -> Result<LogBounds, StoreError>;
 }
 

@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod facts;
 pub mod messages;
+pub mod nodes;
 pub mod runs;
 pub mod sessions;
 #[cfg(feature = "testkit")]
@@ -24,6 +25,7 @@ pub use error::StoreError;
 pub use events::{EventQueries, EventWrites, LogBounds, StoredEvent};
 pub use facts::{Fact, FactQueries, FactWrites};
 pub use messages::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen};
+pub use nodes::{NewNode, Node, NodeQueries, NodeWrites};
 pub use runs::{PendingInput, RunQueries, RunWrites};
 pub use sessions::{SessionFilter, SessionPage, SessionQueries, SessionWrites};
 pub use tokens::{TokenQueries, TokenRecord, TokenWrites};
@@ -40,6 +42,7 @@ pub trait Snapshot {
     fn tokens(&self) -> &dyn TokenQueries;
     fn facts(&self) -> &dyn FactQueries;
     fn documents(&self) -> &dyn DocumentQueries;
+    fn nodes(&self) -> &dyn NodeQueries;
 }
 
 /// A unit of work: sees its own writes; all of them are committed, or none.
@@ -52,4 +55,5 @@ pub trait Tx: Snapshot {
     fn tokens_mut(&self) -> &dyn TokenWrites;
     fn facts_mut(&self) -> &dyn FactWrites;
     fn documents_mut(&self) -> &dyn DocumentWrites;
+    fn nodes_mut(&self) -> &dyn NodeWrites;
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use model::Fence;
 use tokio::sync::oneshot;
 
 use crate::events::StoredEvent;
@@ -43,6 +44,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Names who is told of committed events. Called once, before the first write.
     fn announce_to(&self, listener: std::sync::Arc<dyn Announce>);
+
+    /// Names the node that writes from here on: once it was removed, each unit of work is answered
+    /// with [`StoreError::FencedOff`]. Called once; before it, nothing is checked.
+    fn write_as(&self, fence: Fence);
+
+    /// Whether other nodes may write to the same database.
+    fn is_shared(&self) -> bool;
 
     /// Finishes what is queued, refuses what comes after, and closes the database.
     async fn close(&self);

@@ -183,6 +183,14 @@ impl Store for ScriptedStore {
         self.inner.announce_to(listener);
     }
 
+    fn write_as(&self, fence: model::Fence) {
+        self.inner.write_as(fence);
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -245,6 +245,7 @@ impl Runs {
             error: None,
             response: None,
             awaiting: None,
+            owner: model::Fence(0),
         }
     }
 

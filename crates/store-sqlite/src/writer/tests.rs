@@ -23,7 +23,7 @@ type Told = Arc<Mutex<Vec<(&'static str, Result<(), StoreError>)>>>;
 struct Bench {
     _folder: tempfile::TempDir,
     database: Rc<Database>,
-    listener: Listener,
+    orders: Orders,
     heard: Arc<Heard>,
     told: Told,
 }
@@ -45,9 +45,9 @@ impl Bench {
         let database = Rc::new(database);
         DATABASE.set(Some(Rc::clone(&database)));
         let heard = Arc::new(Heard::default());
-        let listener = Listener::default();
-        assert!(listener.set(heard.clone()).is_ok());
-        Self { _folder: folder, database, listener, heard, told: Arc::default() }
+        let orders = Orders::default();
+        assert!(orders.listener.set(heard.clone()).is_ok());
+        Self { _folder: folder, database, orders, heard, told: Arc::default() }
     }
 
     /// A unit that writes a document and an event, and then does `more`.
@@ -81,7 +81,7 @@ impl Bench {
     fn run(&self, jobs: Vec<WriteJob>) {
         let mut jobs = VecDeque::from(jobs);
         while !jobs.is_empty() {
-            Batch::new(&self.database, &self.listener, jobs.len()).run(&mut jobs);
+            Batch::new(&self.database, &self.orders, jobs.len()).run(&mut jobs);
         }
         assert!(!self.database.in_transaction());
     }
@@ -239,8 +239,8 @@ fn panics_of_units_listeners_and_callers_end_nothing_else() {
         }
     }
     let mut bench = Bench::new();
-    bench.listener = Listener::default();
-    assert!(bench.listener.set(Arc::new(Panics)).is_ok());
+    bench.orders = Orders::default();
+    assert!(bench.orders.listener.set(Arc::new(Panics)).is_ok());
     let caller: WriteJob = Box::new(|_| Outcome::Commit(Box::new(|_| panic!("the caller panics on purpose"))));
     let units = vec![
         bench.unit("a", fine),

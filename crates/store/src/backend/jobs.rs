@@ -4,10 +4,18 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
+use model::Fence;
+
 use crate::{Announce, Finish, Outcome, StoreError, StoredEvent, WriteJob};
 
-/// Who is told of committed events, once somebody said so.
-pub type Listener = Arc<OnceLock<Arc<dyn Announce>>>;
+/// What a writer is told once it runs.
+#[derive(Default)]
+pub struct Orders {
+    /// Who hears of committed events.
+    pub listener: OnceLock<Arc<dyn Announce>>,
+    /// The node that writes.
+    pub fence: OnceLock<Fence>,
+}
 
 /// Tells a unit of work that it cannot run.
 pub fn refuse(job: WriteJob, error: StoreError) {
@@ -24,7 +32,7 @@ pub enum Unit {
 }
 
 /// Tells the listener, if there is one, of what was committed.
-pub fn announce(listener: &Listener, events: Vec<StoredEvent>) {
+pub fn announce(listener: &OnceLock<Arc<dyn Announce>>, events: Vec<StoredEvent>) {
     if let Some(listener) = listener.get().filter(|_| !events.is_empty()) {
         guarded("the listener of events", || listener.committed(events));
     }
@@ -64,6 +72,7 @@ pub fn again(error: &StoreError) -> StoreError {
         StoreError::NotWritable(text) => StoreError::NotWritable(text.clone()),
         StoreError::Conflict(text) => StoreError::Conflict(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::FencedOff => StoreError::FencedOff,
         StoreError::FromTheFuture { found, known } => StoreError::FromTheFuture { found: *found, known: *known },
         StoreError::Backend(source) => StoreError::Unavailable(source.to_string()),
     }

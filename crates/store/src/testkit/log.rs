@@ -256,6 +256,26 @@ pub async fn an_undone_pruning_removes_nothing(place: &dyn Reopen) {
     assert_eq!(write(&store, |tx| tx.events_mut().append(at(1), &event(6))).await, Cursor(6));
 }
 
+pub async fn the_events_of_a_run_are_found_by_its_id_alone(place: &dyn Reopen) {
+    let store = place.open().await;
+    let id = r#"run_"1" 🦀"#;
+    let events = durable_events();
+    write(&store, move |tx| {
+        // Words that look like the id of a run, in a text.
+        let decoy = format!("\"run_id\":{}", serde_json::Value::from(id));
+        tx.events_mut().append(at(1), &Event::ConfigChanged { changed_keys: vec![decoy], source: "x".into() })?;
+        events.iter().try_for_each(|event| tx.events_mut().append(at(1), event).map(drop))
+    })
+    .await;
+    let found = read(&store, move |snapshot| snapshot.events().of_run(&RunId::trusted(id), 100)).await;
+    let log = read(&store, |snapshot| snapshot.events().after(Cursor(0), 100)).await;
+    let expected: Vec<StoredEvent> = log.into_iter().filter(|stored| stored.event.run().is_some()).collect();
+    assert_eq!(found, expected);
+    let first = read(&store, move |snapshot| snapshot.events().of_run(&RunId::trusted(id), 1)).await;
+    assert_eq!(first, expected[..1]);
+    assert_eq!(read(&store, |snapshot| snapshot.events().of_run(&RunId::trusted("run_%"), 100)).await, []);
+}
+
 async fn append(store: &Arc<dyn Store>, numbers: std::ops::RangeInclusive<u64>, ms: i64) {
     write(store, move |tx| -> Result<(), StoreError> {
         for number in numbers {

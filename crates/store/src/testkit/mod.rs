@@ -7,6 +7,7 @@ pub mod documents;
 pub mod facts;
 pub mod log;
 pub mod messages;
+pub mod nodes;
 pub mod place;
 pub mod reopening;
 pub mod rows;

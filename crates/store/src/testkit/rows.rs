@@ -1,7 +1,7 @@
 //! Rows to write and to compare.
 
 use model::{
-    AgentId, Content, Cursor, Event, Message, MessageId, NewMessage, Run, RunId, RunOptions, RunState, Session,
+    AgentId, Content, Cursor, Event, Fence, Message, MessageId, NewMessage, Run, RunId, RunOptions, RunState, Session,
     SessionId, SessionKey, SessionSettings, Timestamp, Usage,
 };
 
@@ -84,6 +84,7 @@ pub fn run(id: &str, session_key: &str) -> Run {
         error: None,
         response: None,
         awaiting: None,
+        owner: Fence(0),
     }
 }
 

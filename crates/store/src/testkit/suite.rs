@@ -27,6 +27,7 @@ macro_rules! conformance {
                 pruning_removes_the_oldest_and_never_reuses_a_cursor,
                 pruning_leaves_no_hole,
                 an_undone_pruning_removes_nothing,
+                the_events_of_a_run_are_found_by_its_id_alone,
             ];
             sessions: [
                 a_session_comes_back_whole_and_is_replaced_by_its_key,
@@ -82,6 +83,14 @@ macro_rules! conformance {
                 a_document_comes_back_whole_and_is_replaced,
                 documents_are_listed_by_kind_in_order_of_id,
                 deleting_tells_whether_there_was_one,
+            ];
+            nodes: [
+                a_node_comes_back_whole_and_its_next_life_replaces_it,
+                a_removed_node_writes_nothing,
+                a_run_is_gone_on_with_by_its_owner_alone,
+                orphans_are_unfinished_runs_of_nodes_that_are_gone,
+                a_session_belongs_to_whoever_runs_or_holds_it,
+                a_claim_is_granted_once,
             ];
             reopening: [
                 everything_is_there_after_closing,
