@@ -32,6 +32,18 @@ if ! cargo nextest --version >/dev/null 2>&1; then
     cargo install --locked cargo-nextest >&2 || say "setup: cargo-nextest could not be installed; cargo test is used instead"
 fi
 
+# The servers that tests start by themselves. Debian's package of PostgreSQL also starts one of its own;
+# nobody here needs that, so it is told not to, unless there is one already.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb || {
+    if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    fi
+    apt_install postgresql || say "setup: PostgreSQL is missing and cannot be installed here; its tests will fail"
+}
+have nats-server || [ -x /usr/sbin/nats-server ] || apt_install nats-server ||
+    say "setup: nats-server is missing and cannot be installed here; its tests will fail"
+
 # Browser tests run only where there are any.
 if [ -f e2e/package.json ] && grep -q playwright e2e/package.json; then
     have chromium || have chromium-browser || have google-chrome || apt_install chromium ||

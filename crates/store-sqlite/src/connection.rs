@@ -9,9 +9,9 @@ use store::StoreError;
 
 use crate::SqliteOptions;
 use crate::failure::failure;
-use crate::log::{Log, LogMark};
 use crate::options::Durability;
 use crate::words::{Words, WordsMark};
+use store::backend::log::{Log, LogMark};
 
 /// Prepared statements kept ready by each connection; there are fewer texts than this.
 const STATEMENTS_MAX: usize = 96;

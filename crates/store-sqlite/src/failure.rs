@@ -41,19 +41,6 @@ pub fn failure(error: Error) -> StoreError {
     }
 }
 
-/// The same answer for another caller of a batch.
-pub fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
-        StoreError::NotWritable(text) => StoreError::NotWritable(text.clone()),
-        StoreError::Conflict(text) => StoreError::Conflict(text.clone()),
-        StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
-        StoreError::FromTheFuture { found, known } => StoreError::FromTheFuture { found: *found, known: *known },
-        StoreError::FencedOff => StoreError::FencedOff,
-        StoreError::Backend(source) => StoreError::Unavailable(source.to_string()),
-    }
-}
-
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),

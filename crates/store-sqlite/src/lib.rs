@@ -12,13 +12,11 @@ mod events;
 mod facts;
 mod failure;
 mod lock;
-mod log;
 mod message_rows;
 mod messages;
 mod migrate;
 mod nodes;
 mod options;
-mod queue;
 mod readers;
 mod repositories;
 mod runs;
@@ -42,9 +40,9 @@ pub use options::{Durability, SqliteOptions};
 
 use connection::Database;
 use lock::OwnerLock;
-use queue::Queue;
 use readers::Readers;
-use writer::Orders;
+use store::backend::jobs::{Orders, refuse};
+use store::backend::queue::Queue;
 
 /// A database file that this process alone has open for writing.
 ///
@@ -116,7 +114,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn submit(&self, job: WriteJob) {
         if let Err(job) = self.jobs.push(job).await {
-            writer::refuse(job, closed());
+            refuse(job, closed());
         }
     }
 

@@ -3,31 +3,13 @@
 use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
+use store::backend::rows::{Extra, role_condition};
 use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen, StoreError};
 
 use crate::columns::{Json, bound, count, limit, stored};
 use crate::connection::Database;
-use crate::message_rows::{COLUMNS, Extra, message, role_condition};
+use crate::message_rows::{COLUMNS, message};
 use crate::search;
-
-fn extra(body: &NewMessage) -> Option<Json<Extra>> {
-    let plain = body.tool_calls.is_empty()
-        && body.tool_call_id.is_none()
-        && body.reasoning.is_none()
-        && body.usage.is_none()
-        && body.model.is_none()
-        && body.metadata.is_empty();
-    (!plain).then(|| {
-        Json(Extra {
-            tool_calls: body.tool_calls.clone(),
-            tool_call_id: body.tool_call_id.clone(),
-            reasoning: body.reasoning.clone(),
-            usage: body.usage,
-            model: body.model.clone(),
-            metadata: body.metadata.clone(),
-        })
-    })
-}
 
 impl MessageQueries for Database {
     fn get(&self, id: &MessageId) -> Result<Option<Message>, StoreError> {
@@ -115,7 +97,7 @@ impl Database {
                 at.as_ms(),
                 stored(body.token_estimate())?,
                 Json(&body.content),
-                extra(body),
+                Extra::of(body).map(Json),
             ],
         )?;
         // First, because it goes by the row inserted last.

@@ -11,8 +11,8 @@ use store::{ReadJob, StoreError};
 
 use crate::SqliteOptions;
 use crate::connection::Database;
-use crate::queue::{Queue, Queued};
-use crate::writer::guarded;
+use store::backend::jobs::guarded;
+use store::backend::queue::{Queue, Queued};
 
 pub struct Readers {
     shared: Arc<Shared>,

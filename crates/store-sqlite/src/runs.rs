@@ -1,10 +1,10 @@
 //! Rows of runs and of the input that waits for them.
 
 use model::{
-    AgentId, ErrorKind, Fence, InputId, MessageId, ModelRef, Noun, Run, RunError, RunId, RunState, SessionId,
-    SessionKey, Timestamp,
+    AgentId, Fence, InputId, MessageId, ModelRef, Run, RunError, RunId, RunState, SessionId, SessionKey, Timestamp,
 };
 use rusqlite::{Row, params};
+use store::backend::rows::{error_kind, error_word};
 use store::{PendingInput, RunQueries, RunWrites, StoreError};
 
 use crate::columns::{Json, count, stored, text, time, time_if_any, word};
@@ -52,33 +52,6 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         awaiting: row.get::<_, Option<Json<_>>>(21)?.map(|Json(awaiting)| awaiting),
         owner: Fence(count(row, 22)?),
     })
-}
-
-/// The kind's word; what was not found is named after a colon.
-fn error_word(kind: ErrorKind) -> String {
-    match kind {
-        ErrorKind::NotFound(noun) => format!("{}:{}", kind.word(), noun.word()),
-        _ => kind.word().to_owned(),
-    }
-}
-
-fn error_kind(text: &str) -> ErrorKind {
-    const NOUNS: [Noun; 8] = [
-        Noun::Agent,
-        Noun::ConfigSection,
-        Noun::Device,
-        Noun::Model,
-        Noun::Provider,
-        Noun::Run,
-        Noun::Session,
-        Noun::Token,
-    ];
-    match text.strip_prefix("not_found:") {
-        Some(word) => {
-            NOUNS.into_iter().find(|noun| noun.word() == word).map_or(ErrorKind::Internal, ErrorKind::NotFound)
-        }
-        None => ErrorKind::from_word(text),
-    }
 }
 
 impl RunQueries for Database {

@@ -4,27 +4,14 @@
 //! inside a savepoint, commits once, announces the events, and then tells every caller. The disk
 //! is waited for once per batch, so the busier the gateway, the cheaper each commit.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
 
-use model::Fence;
-use store::work::Finish;
-use store::{Announce, Outcome, StoreError, WriteJob};
+use store::backend::jobs::{Orders, Unit, again, announce, panic_text, refuse, tell};
+use store::backend::queue::Queue;
+use store::{Outcome, StoreError, WriteJob};
 
 use crate::connection::{Database, Mark};
-use crate::failure::again;
-use crate::queue::Queue;
-
-/// What the writer is told once it runs.
-#[derive(Default)]
-pub struct Orders {
-    /// Who hears of committed events.
-    pub listener: OnceLock<Arc<dyn Announce>>,
-    /// The node that writes.
-    pub fence: OnceLock<Fence>,
-}
 
 /// Runs until the queue is closed and empty; gives the connection back for the final checkpoint.
 pub fn run(database: Database, queue: &Queue<WriteJob>, orders: &Orders, batch_max: usize) -> Database {
@@ -36,20 +23,6 @@ pub fn run(database: Database, queue: &Queue<WriteJob>, orders: &Orders, batch_m
         }
     }
     database
-}
-
-/// Tells a unit of work that it cannot run.
-pub fn refuse(job: WriteJob, error: StoreError) {
-    let again = again(&error);
-    guarded("a refused unit of work", || match job(Err(error)) {
-        Outcome::Commit(finish) | Outcome::Rollback(finish) => finish(Err(again)),
-    });
-}
-
-/// A unit of work that has run.
-enum Unit {
-    Kept(Finish),
-    Undone(Finish),
 }
 
 struct Batch<'a> {
@@ -150,9 +123,7 @@ impl<'a> Batch<'a> {
         match &ended {
             Ok(()) => {
                 let events = self.database.log.take_appended();
-                if let Some(listener) = self.orders.listener.get().filter(|_| !events.is_empty()) {
-                    guarded("the listener of events", || listener.committed(events));
-                }
+                announce(&self.orders.listener, events);
             }
             Err(error) => {
                 tracing::error!(%error, units = self.units.len(), "a commit failed; its units of work were undone");
@@ -161,28 +132,7 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        for unit in self.units {
-            guarded("a caller", || match unit {
-                Unit::Kept(finish) => finish(ended.as_ref().copied().map_err(again)),
-                // Undone, as it asked, whatever became of the others.
-                Unit::Undone(finish) => finish(Ok(())),
-            });
-        }
-    }
-}
-
-/// A panic in code that is not ours must not end the thread that everything is written by.
-pub fn guarded(what: &'static str, call: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-        tracing::error!(panic = panic_text(&*panic), "{what} panicked");
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no text",
+        tell(self.units, &ended);
     }
 }
 

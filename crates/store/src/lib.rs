@@ -5,6 +5,7 @@
 //! cannot be left half done by a task that went away. Reads run over [`Snapshot`], several at once.
 //! Read [`Store`] first. Every backend passes [`testkit`].
 
+pub mod backend;
 pub mod documents;
 pub mod error;
 pub mod events;

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use model::{Cursor, Event, RunId, Timestamp, ToolCallRecord, ToolCallState};
 use serde_json::json;
-use store::{Document, EventQueries, StoredEvent, Tx};
+use store::{Announce, Document, EventQueries, StoredEvent, Tx};
 
 use super::*;
 use crate::SqliteOptions;

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+#[derive(Debug)]
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
@@ -15,6 +17,7 @@ pub struct Queue<T> {
     places: Semaphore,
 }
 
+#[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
     /// Workers asleep in `take`.
@@ -73,6 +76,19 @@ impl<T> Queue<T> {
         true
     }
 
+    /// As [`Queue::take`], but gives `true` with nothing taken once it has slept for `wait`.
+    pub fn take_within(&self, wait: Duration, max: usize, into: &mut VecDeque<T>) -> bool {
+        let mut state = self.lock();
+        if state.items.is_empty() && !state.closed {
+            state.idle += 1;
+            state = self.filled.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= 1;
+        }
+        let is_over = state.items.is_empty() && state.closed;
+        self.move_items(state, max, into);
+        !is_over
+    }
+
     /// Moves what there is, up to `max` items, without waiting.
     pub fn take_now(&self, max: usize, into: &mut VecDeque<T>) {
         self.move_items(self.lock(), max, into);
@@ -123,5 +139,18 @@ mod tests {
         assert!(queue.take(8, &mut taken));
         assert_eq!(taken, [1, 2, 3]);
         assert!(!queue.take(8, &mut taken), "closed and empty");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_while_is_told_of_nothing_of_items_and_of_the_end() {
+        let queue = Queue::new(2);
+        let mut taken = VecDeque::new();
+        assert!(queue.take_within(Duration::from_millis(1), 8, &mut taken), "it goes on");
+        assert!(taken.is_empty());
+        assert_eq!(queue.push(1).await, Ok(Queued::Waiting), "nobody is taken for asleep");
+        queue.close();
+        assert!(queue.take_within(Duration::MAX, 8, &mut taken));
+        assert_eq!(taken, [1]);
+        assert!(!queue.take_within(Duration::MAX, 8, &mut taken), "closed and empty");
     }
 }

@@ -1,15 +1,15 @@
-//! Where the writer stands in the log of events.
+//! Where a writer stands in the log of events.
 
 use std::cell::{Cell, RefCell};
 
-use store::StoredEvent;
+use crate::StoredEvent;
 
 /// The writer's place in the log, and what it appended in the transaction at hand.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Log {
     /// Unknown until the first transaction, and after one that failed.
-    pub(crate) last: Cell<Option<u64>>,
-    pub(crate) appended: RefCell<Vec<StoredEvent>>,
+    pub last: Cell<Option<u64>>,
+    pub appended: RefCell<Vec<StoredEvent>>,
 }
 
 /// A place to go back to when a unit of work is undone.
