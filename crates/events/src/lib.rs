@@ -9,6 +9,8 @@ mod bus;
 mod link;
 mod log;
 mod subscription;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use bus::{EventBus, LIVE_EVENTS_MAX, RECENT_EVENTS_MAX};
 pub use link::{Heard, Link, LinkError};

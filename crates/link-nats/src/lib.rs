@@ -166,6 +166,10 @@ impl Link for NatsLink {
         let subscribed = client.subscribe(self.address.subject("node")).await;
         let mut messages = subscribed.map_err(|error| LinkError::Unavailable(error.to_string()))?;
         owner::answer(&client, &self.address, cluster, &self.tasks, &self.closed).await?;
+        if client.connection_state() == State::Connected {
+            // From here on what others send is heard: the server has the subscription.
+            let _ = tokio::time::timeout(CONNECT_LIMIT, client.flush()).await;
+        }
         let (shared, closed) = (Arc::clone(&self.shared), self.closed.clone());
         self.tasks.spawn(async move {
             loop {
