@@ -167,8 +167,10 @@ impl Link for NatsLink {
         let mut messages = subscribed.map_err(|error| LinkError::Unavailable(error.to_string()))?;
         owner::answer(&client, &self.address, cluster, &self.tasks, &self.closed).await?;
         if client.connection_state() == State::Connected {
-            // From here on what others send is heard: the server has the subscription.
-            let _ = tokio::time::timeout(CONNECT_LIMIT, client.flush()).await;
+            // The server answers in order: once it has said that nobody listens there, it has the subscription,
+            // and what others send from here on is heard.
+            let nobody = client.request(self.address.subject("nobody"), Bytes::new());
+            let _ = tokio::time::timeout(CONNECT_LIMIT, nobody).await;
         }
         let (shared, closed) = (Arc::clone(&self.shared), self.closed.clone());
         self.tasks.spawn(async move {
@@ -207,7 +209,7 @@ impl Link for NatsLink {
 
     fn is_up(&self) -> bool {
         let is_connected = self.client.get().is_some_and(|client| client.connection_state() == State::Connected);
-        is_connected && self.shared.is_ours.load(Ordering::Relaxed)
+        is_connected && self.shared.is_ours.load(Ordering::Relaxed) && !self.closed.is_cancelled()
     }
 
     async fn close(&self) {
