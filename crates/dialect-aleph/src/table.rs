@@ -3,6 +3,7 @@
 use dialect::MethodTable;
 use model::PrincipalKind;
 use ops::agent::cancel::AgentCancel;
+use ops::agent::explain::AgentExplain;
 use ops::agent::list::AgentList;
 use ops::agent::respond_to_input::AgentRespondToInput;
 use ops::agent::run::AgentRun;
@@ -11,6 +12,7 @@ use ops::chat::abort::ChatAbort;
 use ops::chat::clear::ChatClear;
 use ops::chat::history::ChatHistory;
 use ops::chat::send::ChatSend;
+use ops::cluster::status::ClusterStatus;
 use ops::config::get::ConfigGet;
 use ops::config::reload::ConfigReload;
 use ops::config::schema::ConfigSchema;
@@ -40,6 +42,7 @@ pub fn table() -> MethodTable {
     table.bind::<AgentRun>();
     table.bind::<AgentCancel>();
     table.bind_as::<AgentStatus, status::Params, RunStatus>("agent.status");
+    table.bind::<AgentExplain>();
     table.bind::<AgentList>();
     table.bind::<AgentRespondToInput>();
     table.bind::<SessionList>();
@@ -60,6 +63,7 @@ pub fn table() -> MethodTable {
     table.bind::<ConfigReload>();
     table.bind::<ConfigValidate>();
     table.bind::<ConfigSchema>();
+    table.bind::<ClusterStatus>();
     table.bind::<TokenCreate>();
     table.bind::<TokenList>();
     table.bind::<TokenRevoke>();

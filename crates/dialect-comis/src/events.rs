@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use axum::body::Bytes;
-use model::{AgentId, Envelope, Event, RunOutcome, RunRef, SessionKey, SessionKind, Timestamp, Usage};
+use model::{AgentId, Envelope, Event, RunOutcome, RunRef, SessionKey, SessionKind, Timestamp, Usage, uuid_of};
 use serde_json::{Value, json};
 use services::subagents::parent_of;
 
@@ -311,13 +311,6 @@ fn clipped(text: &str) -> std::borrow::Cow<'_, str> {
         Some((end, _)) => text[..end].into(),
         None => text.into(),
     }
-}
-
-/// The same UUID for the same id, where Comis's clients expect that form: two 64-bit FNV-1a sums.
-pub(crate) fn uuid_of(id: &str) -> uuid::Uuid {
-    let sum = |start: u64| id.bytes().fold(start, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let bits = (u128::from(sum(0xcbf2_9ce4_8422_2325)) << 64) | u128::from(sum(0x6c62_272e_07bb_0142));
-    uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
 }
 
 #[cfg(test)]

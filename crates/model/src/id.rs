@@ -280,6 +280,13 @@ impl fmt::Debug for Ids {
     }
 }
 
+/// The same UUID for the same id, where a protocol wants that form of it: two 64-bit FNV-1a sums.
+pub fn uuid_of(id: &str) -> uuid::Uuid {
+    let sum = |start: u64| id.bytes().fold(start, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let bits = (u128::from(sum(0xcbf2_9ce4_8422_2325)) << 64) | u128::from(sum(0x6c62_272e_07bb_0142));
+    uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

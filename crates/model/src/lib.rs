@@ -25,7 +25,9 @@ pub use agent::{Agent, AgentIdentity};
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use error::{ErrorKind, Noun, OpError};
 pub use event::{Cursor, Envelope, Event, PresenceEntry, RunOutcome, RunRef, TextSoFar};
-pub use id::{AgentId, ConnectionId, Ids, InputId, InvalidId, MessageId, RunId, SessionId, TokenId, ToolCallId};
+pub use id::{
+    AgentId, ConnectionId, Ids, InputId, InvalidId, MessageId, RunId, SessionId, TokenId, ToolCallId, uuid_of,
+};
 pub use message::{Content, Message, NewMessage, Part, Reasoning, Role, ToolCall, Usage};
 pub use model_ref::ModelRef;
 pub use node::Fence;

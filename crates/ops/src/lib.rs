@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod call;
 pub mod chat;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod events;

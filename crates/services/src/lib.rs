@@ -9,6 +9,7 @@ pub mod archive;
 pub mod cluster;
 pub mod commands;
 pub mod devices;
+pub mod explain;
 pub mod info;
 pub mod letters;
 pub mod lifecycle;
@@ -31,6 +32,7 @@ pub use agents::Agents;
 pub use cluster::{Cluster, NodeOptions};
 pub use commands::Commands;
 pub use devices::Devices;
+pub use explain::Explain;
 pub use info::GatewayInfo;
 pub use letters::Letters;
 pub use lifecycle::Lifecycle;
@@ -60,6 +62,7 @@ pub struct Services {
     pub devices: Arc<Devices>,
     pub presence: Arc<Presence>,
     pub commands: Commands,
+    pub explain: Explain,
     pub config: Arc<dyn GatewayConfig>,
     pub(crate) store: Arc<dyn Store>,
 }
@@ -148,6 +151,7 @@ impl Services {
         cluster.follow(tail, &lifecycle);
         cluster.beat(follower, &lifecycle);
         let commands = Commands;
+        let explain = Explain::new(Arc::clone(&store), Arc::clone(&clock));
         Ok(Arc::new(Services {
             clock,
             ids,
@@ -165,6 +169,7 @@ impl Services {
             devices,
             presence,
             commands,
+            explain,
             config,
             store,
         }))

@@ -19,6 +19,7 @@ fn params(method: &str, run: &str) -> Value {
     match method {
         "agent.run" | "chat.send" => json!({ "message": "hi" }),
         "agent.cancel" | "agent.status" => json!({ "run_id": run }),
+        "agent.explain" => json!({ "id": run }),
         "agent.respondToInput" => json!({ "run_id": run, "message": "more" }),
         "chat.abort" | "chat.clear" | "chat.history" => json!({}),
         "session.history" | "session.delete" => json!({ "session_key": "agent:main:old" }),
@@ -29,7 +30,9 @@ fn params(method: &str, run: &str) -> Value {
         "token.create" => json!({ "name": "new", "scopes": ["read"] }),
         "token.revoke" => json!({ "id": "tok_gone" }),
         "agent.list" | "session.list" | "events.list" | "models.list" | "config.get" | "config.reload"
-        | "config.schema" | "token.list" | "commands.list" | "health" | "echo" | "version" => json!({}),
+        | "config.schema" | "cluster.status" | "token.list" | "commands.list" | "health" | "echo" | "version" => {
+            json!({})
+        }
         other => panic!("say which parameters make `{other}` do something"),
     }
 }

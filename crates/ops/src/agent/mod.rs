@@ -1,6 +1,7 @@
 //! Agents and their runs.
 
 pub mod cancel;
+pub mod explain;
 pub mod list;
 pub mod respond_to_input;
 pub mod run;

@@ -6,11 +6,13 @@
 mod call;
 mod chat;
 mod client;
+mod cluster;
 mod common;
 mod completions;
 mod config;
 mod doctor;
 mod events;
+mod explain;
 mod failure;
 mod models;
 mod output;
@@ -55,6 +57,8 @@ enum Command {
     Config(config::Config),
     Models(models::Models),
     Sessions(sessions::Sessions),
+    Explain(explain::Explain),
+    Cluster(cluster::Cluster),
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -112,6 +116,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(config) => config.run(&common).await,
         Command::Models(models) => models.run(&common).await,
         Command::Sessions(sessions) => sessions.run(&common).await,
+        Command::Explain(explain) => explain.run(&common).await,
+        Command::Cluster(cluster) => cluster.run(&common).await,
         Command::Doctor(doctor) => doctor.run(&common).await,
         Command::Schema(schema) => schema.run(),
         Command::Completions(completions) => completions.run(Cli::command()),

@@ -1,0 +1,3 @@
+//! The nodes that share the gateway's database.
+
+pub mod status;
