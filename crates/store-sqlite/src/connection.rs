@@ -63,6 +63,15 @@ impl Database {
         Ok(Self::over(sqlite))
     }
 
+    /// A database that is gone with its connection.
+    #[cfg(feature = "inline")]
+    pub fn open_memory(options: &SqliteOptions) -> Result<Self, StoreError> {
+        let sqlite = Connection::open_in_memory().map_err(failure)?;
+        tune(&sqlite, options.writer_cache_kib)?;
+        sqlite.execute_batch("PRAGMA foreign_keys = ON;").map_err(failure)?;
+        Ok(Self::over(sqlite))
+    }
+
     /// A connection that only reads an existing file.
     pub fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -11,6 +11,8 @@ mod documents;
 mod events;
 mod facts;
 mod failure;
+#[cfg(feature = "inline")]
+mod inline;
 mod lock;
 mod message_rows;
 mod messages;
@@ -35,6 +37,8 @@ use model::Fence;
 use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 
 pub use care::{backup, integrity};
+#[cfg(feature = "inline")]
+pub use inline::InlineStore;
 pub use migrate::newest_version;
 pub use options::{Durability, SqliteOptions};
 

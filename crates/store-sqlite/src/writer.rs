@@ -25,6 +25,14 @@ pub fn run(database: Database, queue: &Queue<WriteJob>, orders: &Orders, batch_m
     database
 }
 
+/// Runs what is there on the thread of the caller.
+#[cfg(feature = "inline")]
+pub fn run_here(database: &Database, orders: &Orders, jobs: &mut VecDeque<WriteJob>) {
+    while !jobs.is_empty() {
+        Batch::new(database, orders, jobs.len()).run(jobs);
+    }
+}
+
 struct Batch<'a> {
     database: &'a Database,
     orders: &'a Orders,

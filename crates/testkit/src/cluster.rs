@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 4096;
 /// units of work of all nodes run one after another.
 pub struct SharedDatabase {
     inner: Arc<dyn Store>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl SharedDatabase {
@@ -30,7 +30,12 @@ impl SharedDatabase {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let options = SqliteOptions { durability: Durability::Normal, ..SqliteOptions::default() };
         let opened = SqliteStore::open(folder.path().join("shared.db"), options).expect("the database opens");
-        Arc::new(Self { inner: Arc::new(opened), _folder: folder })
+        Arc::new(Self { inner: Arc::new(opened), _folder: Some(folder) })
+    }
+
+    /// Shares a database that is this process's alone.
+    pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { inner, _folder: None })
     }
 
     /// The database as one node sees it.

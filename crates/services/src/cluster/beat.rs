@@ -76,6 +76,7 @@ impl Cluster {
             let mut watch = Watch::default();
             loop {
                 tokio::select! {
+                    biased;
                     () = stopped.cancelled() => return,
                     _ = ticks.tick() => {}
                     () = cluster.changed.notified() => {}

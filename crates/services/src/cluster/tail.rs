@@ -58,6 +58,7 @@ impl Cluster {
             let (cluster, stopped) = (Arc::clone(self), lifecycle.stopping().clone());
             lifecycle.spawn(async move {
                 tokio::select! {
+                    biased;
                     () = stopped.cancelled() => {}
                     never = cluster.outbox.send_all(&link) => match never {},
                 }
@@ -66,6 +67,7 @@ impl Cluster {
         let stopped = lifecycle.stopping().clone();
         lifecycle.spawn(async move {
             tokio::select! {
+                biased;
                 () = stopped.cancelled() => {}
                 () = tail.run(heard) => {}
             }
@@ -79,13 +81,14 @@ impl Tail {
             let is_told = heard.is_some() && self.cluster.link.as_ref().is_some_and(|link| link.is_up());
             let pause = if is_told { LOOK_SELDOM } else { LOOK_OFTEN };
             tokio::select! {
+                biased;
                 () = self.cluster.poked.notified() => self.catch_up().await,
-                () = tokio::time::sleep(pause) => self.look().await,
                 message = next(&mut heard) => match message {
                     Some(Heard::Message(bytes)) => self.hear(&bytes).await,
                     Some(Heard::Gap) => self.look().await,
                     None => heard = None,
                 },
+                () = tokio::time::sleep(pause) => self.look().await,
             }
         }
     }

@@ -168,8 +168,12 @@ impl Runs {
         live.count_tool_calls(calls.len());
         let (history, prelude) = split_system(history);
         let workspace = agent.workspace.clone();
-        let documents =
-            tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default();
+        let documents = if workspace.as_os_str().is_empty() {
+            // An agent without a folder has no documents.
+            Vec::default()
+        } else {
+            tokio::task::spawn_blocking(move || agent::prompt::read_documents(&workspace)).await.unwrap_or_default()
+        };
         let names = run.options.tools.as_deref().or(agent.tools.as_deref());
         let tools = self.tools.select(names);
         let mut system = agent::prompt::system_text(agent, &documents);
