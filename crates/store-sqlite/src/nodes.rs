@@ -41,8 +41,7 @@ impl NodeQueries for Database {
     }
 
     fn owner_of(&self, session: &SessionKey) -> Result<Option<Fence>, StoreError> {
-        let of_runs = "SELECT owner FROM runs JOIN nodes ON fence = owner \
-            WHERE session_key = ?1 AND is_over = 0 ORDER BY ordinal DESC LIMIT 1";
+        let of_runs = "SELECT owner FROM runs WHERE session_key = ?1 AND is_over = 0 ORDER BY ordinal DESC LIMIT 1";
         let of_holds = "SELECT owner FROM session_holds JOIN nodes ON fence = owner WHERE session_key = ?1";
         let fence = |row: &Row<'_>| count(row, 0).map(Fence);
         match self.row(of_runs, [session.as_str()], fence)? {

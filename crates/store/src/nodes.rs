@@ -38,8 +38,9 @@ pub struct Node {
 pub trait NodeQueries {
     /// In order of fence.
     fn list(&self) -> Result<Vec<Node>, StoreError>;
-    /// The node that drives the session: the owner of its last unfinished run, else whoever holds
-    /// it. `None` when nothing is going on in it, or only what a removed node left behind.
+    /// The node that the session belongs to: the owner of its last unfinished run, also when that node
+    /// is gone (whoever takes over one of its runs takes them all), else the node that holds it. `None`
+    /// when nothing is going on in it.
     fn owner_of(&self, session: &SessionKey) -> Result<Option<Fence>, StoreError>;
 }
 

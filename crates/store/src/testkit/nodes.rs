@@ -139,6 +139,9 @@ pub async fn a_session_belongs_to_whoever_runs_or_holds_it(place: &dyn Reopen) {
     let row = Run { owner: b, ..run("run_1", MAIN) };
     write(&store, move |tx| tx.runs_mut().insert(&row)).await;
     assert_eq!(owner_of(&store, main()).await, Some(b), "a run says more than a hold");
+    let orphan = Run { owner: Fence(0), ..run("orphan", "agent:main:orphaned") };
+    write(&store, move |tx| tx.runs_mut().insert(&orphan)).await;
+    assert_eq!(owner_of(&store, key("agent:main:orphaned")).await, Some(Fence(0)), "one heir takes all");
     write(&store, move |tx| tx.nodes_mut().let_go(&main(), b)).await;
     write(&store, move |tx| {
         let row = Run { owner: b, state: RunState::Completed, ..run("run_1", MAIN) };
