@@ -31,7 +31,7 @@ pub use commands::Commands;
 pub use devices::Devices;
 pub use info::GatewayInfo;
 pub use letters::Letters;
-pub use lifecycle::Lifecycle;
+pub use lifecycle::{Ending, Lifecycle};
 pub use models::Models;
 pub use presence::Presence;
 pub use runs::Runs;
