@@ -39,6 +39,8 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 const LAST_REQUEST_MAX: Duration = Duration::from_secs(1);
 /// A connection that was quiet for this long is about to send nothing: it may be closed by a gateway that leaves.
 const QUIET: Duration = Duration::from_millis(250);
+/// Answers get at least this long, however short the limit: a request that is on its way is one, too.
+const LAST_ANSWERS_MIN: Duration = Duration::from_millis(500);
 
 /// What every connection of a listener meets.
 pub(crate) struct Served {
@@ -96,7 +98,7 @@ impl Connections {
         self.loops.wait().await;
         self.passing.close();
         let answered = async { tokio::join!(self.settled.wait(), self.passing.wait()) };
-        match tokio::time::timeout(limit, answered).await {
+        match tokio::time::timeout(limit.max(LAST_ANSWERS_MIN), answered).await {
             Ok(_) => 0,
             Err(_) => self.settled.len() + self.passing.len(),
         }

@@ -49,6 +49,15 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Whether the server has closed the open connection, in order and without a word.
+    pub async fn is_closed(&mut self) -> bool {
+        let stream = self.stream.as_mut().expect("the last answer left it open");
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 16])).await.expect("an end in time");
+        read.expect("it is no reset") == 0
+    }
+}
+
 fn is_whole(text: &str) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.to_ascii_lowercase();

@@ -103,7 +103,7 @@ async fn no_call_is_refused_or_lost_while_the_process_is_replaced_three_times() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_idle_when_the_process_is_replaced_are_answered_once_more_or_closed_in_order() {
+async fn idle_connections_are_closed_in_order_and_idle_sockets_are_told() {
     let home = Home::new();
     let server = home.serve();
     let mut client = Http::new(&server.address("comis"));
@@ -112,6 +112,7 @@ async fn connections_that_are_idle_when_the_process_is_replaced_are_answered_onc
     caller.call("health", json!({})).await;
     let next = tokio::task::block_in_place(|| home.replace());
     tokio::task::block_in_place(|| server.ended());
+    assert!(client.is_closed().await);
     // The socket says so itself; the call goes to the new process.
     caller.call("health", json!({})).await;
     assert_eq!(caller.moves, 1);

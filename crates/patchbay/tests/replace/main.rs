@@ -8,5 +8,6 @@ mod clients;
 mod load;
 mod rollback;
 mod starting;
+mod streams;
 mod support;
 mod wire;
