@@ -114,19 +114,19 @@ class Bench:
         (home / "config.toml").write_text(CONFIG.format(mock=self.mock_url, unlimited=UNLIMITED))
         return home
 
-    def gateway(self, home=None):
-        return Gateway(self.binary, home or self.home())
+    def gateway(self, home=None, flags=LISTEN):
+        return Gateway(self.binary, home or self.home(), flags)
 
 
 class Gateway(Server):
     """`patchbay serve` on ports of its own choice."""
 
-    def __init__(self, binary, home):
+    def __init__(self, binary, home, flags=LISTEN):
         self.home = home
         # Keys of real providers must not be found: nothing here may leave the machine or cost money.
         kept = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
         env = {name: os.environ[name] for name in kept if name in os.environ}
-        super().__init__("patchbay", [binary, "serve", "--home", home, *LISTEN], log=home / "bench.log", limit=30,
+        super().__init__("patchbay", [binary, "serve", "--home", home, *flags], log=home / "bench.log", limit=30,
                          env={**env, "HOME": str(home)})
 
     def __enter__(self):

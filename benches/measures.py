@@ -4,9 +4,12 @@ Figures that depend on the machine are taken in pairs with the bare reference, i
 same sitting, and only their ratio is held against a bar.
 """
 
+import contextlib
 import http.client
+import json
 import resource
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -254,6 +257,41 @@ def memory(bench, plan):
                 gateway=" → ".join(number(r) for r in readings) + " MiB", raw={"rss_mib": readings})]
 
 
+def replace(bench, plan):
+    """The process is replaced three times under load: nothing may fail, and nobody may wait for long."""
+    name, times = "replaced three times under load: calls that failed", 3
+    with bench.gateway() as gateway:
+        home, urls = gateway.home, gateway.urls
+        load = subprocess.Popen(
+            [bench.tools / "moveload", "--http", gateway.http, "--ws", urls["aleph"], "--token", gateway.token,
+             "--secs", str(plan.secs * (times + 1))], stdout=subprocess.PIPE, text=True)
+        try:
+            with contextlib.ExitStack() as successors:
+                for _ in range(times):
+                    time.sleep(plan.secs)
+                    gateway = successors.enter_context(bench.gateway(home, ["--replace"]))
+                    if gateway.urls["aleph"] != urls["aleph"]:
+                        return [failed(name, f"the new process listens at {gateway.urls['aleph']}")]
+                said, _ = load.communicate(timeout=120)
+        finally:
+            load.kill()
+            load.wait()
+    seen = json.loads(said)
+    kinds = {"kept": "http_kept", "new": "http_fresh", "calls": "ws_calls", "turns": "turns"}
+    longest = {kind: seen[key]["latency_us"].get("max", 0) / 1000 for kind, key in kinds.items()}
+    answered = sum(seen[key]["latency_us"]["count"] for key in kinds.values())
+    reasons = [reason for key in kinds.values() for reason in seen[key]["failures"]]
+    if min(seen[key]["latency_us"]["count"] for key in kinds.values()) == 0:
+        return [failed(name, f"a kind of client got no answer: {seen}")]
+    return [
+        Row(name, seen["failed"], Bar("<=", 0), gateway=f"{answered:,} answered",
+            note="; ".join(reasons[:3]) or f"{seen['ws_calls']['moved'] + seen['turns']['moved']} sockets moved, "
+            f"{seen['ws_calls']['resent'] + seen['turns']['resent']} calls sent again", raw=seen),
+        Row("the same: longest wait of a call", max(longest["kept"], longest["new"], longest["calls"]), Bar("<=", 300, "ms"),
+            note=", ".join(f"{kind} {number(value)} ms" for kind, value in longest.items())),
+    ]
+
+
 def median(runs, *path):
     values = []
     for run in runs:
@@ -285,4 +323,4 @@ def http_trouble(seen):
 
 
 MEASURES = {"start": start, "rest": rest, "idle": idle, "ws": ws, "pass": passthrough, "stream": stream,
-            "turns": turns, "memory": memory}
+            "turns": turns, "memory": memory, "replace": replace}

@@ -71,9 +71,14 @@ impl<T: Root> Live<T> {
         Ok(Live { layers, clock, current, changing: Mutex::new(Changing { appliers: Vec::new(), seen }) })
     }
 
-    /// Adds an applier; `name` is the part's, for the message when it refuses.
+    /// Adds an applier; `name` is the part's, for the message when it refuses. A part that was made
+    /// anew takes the place of its predecessor of the same name.
     pub fn on_change(&self, name: impl Into<String>, applier: Applier<T>) {
-        self.changing().appliers.push((name.into(), applier));
+        let (name, appliers) = (name.into(), &mut self.changing().appliers);
+        match appliers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, there)) => *there = applier,
+            None => appliers.push((name, applier)),
+        }
     }
 
     pub fn current(&self) -> Arc<T> {

@@ -16,6 +16,7 @@ use model::{Envelope, OpError, Principal, ScopeSet};
 use ops::{Call, Connection};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use services::Ending;
 use services::presence::ConnectionCount;
 use services::runs::{FollowItem, RunFollower};
 use tokio::time::Instant;
@@ -409,8 +410,11 @@ impl Protocol for AlephConnection {
         }
     }
 
-    fn stopping(&mut self, out: &mut Outbox) {
-        out.close(1001, "gateway stopping");
+    fn stopping(&mut self, ending: Ending, out: &mut Outbox) {
+        match ending {
+            Ending::Stop => out.close(1001, "gateway stopping"),
+            Ending::Restart => out.close(1012, "service restart"),
+        }
     }
 }
 

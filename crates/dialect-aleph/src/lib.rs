@@ -89,9 +89,7 @@ pub fn upgrade(aleph: &Arc<Aleph>, upgrade: WebSocketUpgrade, peer: PeerInfo) ->
             let lifecycle = aleph.services.lifecycle.clone();
             let revocations = aleph.services.tokens.revocations();
             let protocol = connection::AlephConnection::new(aleph, settings, peer);
-            lifecycle
-                .track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations))
-                .map(|()| drop(permit))
+            lifecycle.track(socket::serve(stream, protocol, lifecycle.clone(), revocations)).map(|()| drop(permit))
         })
 }
 

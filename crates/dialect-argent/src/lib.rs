@@ -115,7 +115,7 @@ pub fn upgrade(argent: &Arc<Argent>, upgrade: WebSocketUpgrade, peer: &PeerInfo)
         .on_upgrade(move |stream| {
             let lifecycle = &argent.services.lifecycle;
             let revocations = argent.services.tokens.revocations();
-            lifecycle.track(socket::serve(stream, protocol, lifecycle.stopping().clone(), revocations))
+            lifecycle.track(socket::serve(stream, protocol, lifecycle.clone(), revocations))
         })
 }
 

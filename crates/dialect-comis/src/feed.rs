@@ -82,11 +82,12 @@ impl Feed {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
-        let stopping = self.comis.services().lifecycle.stopping().clone();
+        // It has no end of its own, so it does not wait for the gateway's last moment.
+        let leaving = self.comis.services().lifecycle.leaving().clone();
         loop {
             let step = tokio::select! {
                 biased;
-                () = stopping.cancelled() => Step::Stopping,
+                () = leaving.cancelled() => Step::Stopping,
                 changed = self.revocations.changed() => if changed.is_ok() { Step::Credentials } else { Step::Stopping },
                 delivery = self.subscription.next() => Step::Delivery(delivery),
                 _ = self.ping.tick() => Step::Ping,

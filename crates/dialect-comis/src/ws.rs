@@ -14,6 +14,7 @@ use dialect::peer::PeerInfo;
 use dialect::socket::{Outbox, Protocol, READ_BUFFER_BYTES, Received, WRITE_BUFFER_BYTES, serve};
 use events::Delivery;
 use serde_json::json;
+use services::Ending;
 use services::presence::ConnectionCount;
 use tokio::sync::broadcast;
 
@@ -69,9 +70,10 @@ fn upgrade_counted(comis: Arc<Comis>, ws: WebSocketUpgrade, peer: PeerInfo, call
                 refuse(socket, FORBIDDEN, "mcp-client tokens must use POST /mcp/v1").await;
             }
             Some(caller) => {
-                let stopping = comis.services().lifecycle.stopping().clone();
+                let lifecycle = comis.services().lifecycle.clone();
                 let revocations = comis.services().tokens.revocations();
-                serve(socket, Connection::new(comis, caller, frame_max), stopping, revocations).await;
+                let served = serve(socket, Connection::new(comis, caller, frame_max), lifecycle.clone(), revocations);
+                lifecycle.track(served).await;
             }
         }
     })
@@ -211,7 +213,10 @@ impl Protocol for Connection {
         }
     }
 
-    fn stopping(&mut self, out: &mut Outbox) {
-        out.close(1001, "Server shutting down");
+    fn stopping(&mut self, ending: Ending, out: &mut Outbox) {
+        match ending {
+            Ending::Stop => out.close(1001, "Server shutting down"),
+            Ending::Restart => out.close(1012, "Service restart"),
+        }
     }
 }

@@ -20,9 +20,9 @@ use events::Delivery;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use services::Lifecycle;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::asides::{Aside, Asides, Watch};
 use self::following::{BATCH_MAX, Followed, Following};
@@ -67,6 +67,9 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Frames that still go out when the gateway stops.
 const LAST_FRAMES_MAX: usize = 1024;
+/// How long calls that were read get to be answered when the gateway stops. Longer than anything takes
+/// but a call that waits for something.
+const LAST_CALLS_MAX: Duration = Duration::from_secs(1);
 /// How long a closed connection waits for the other end's close frame.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
@@ -77,21 +80,35 @@ const CLOSE_MAX: Duration = Duration::from_millis(500);
 pub fn serve<P: Protocol>(
     socket: WebSocket,
     protocol: P,
-    stopping: CancellationToken,
+    lifecycle: Lifecycle,
     revocations: watch::Receiver<u64>,
 ) -> impl Future<Output = ()> + Send + use<P> {
     let mut served = Box::new(Served {
         calls: FuturesUnordered::new(),
         subscription: Following::default(),
         followers: Followed::default(),
-        asides: Asides::new(Watch::new(&protocol, stopping, revocations)),
+        asides: Asides::new(Watch::new(&protocol, lifecycle.stopping().clone(), revocations)),
         last_heard: Instant::now(),
         out: Outbox::default(),
         socket,
         protocol,
+        lifecycle,
         _counted: Counted::new(),
     });
-    async move { served.run().await }
+    async move {
+        if matches!(served.run().await, Parting::Unanswered) {
+            let Served { mut socket, lifecycle, .. } = *served;
+            // All that matters is said: the gateway need not wait for the other end.
+            lifecycle.spawn_farewell(async move { finish(&mut socket).await });
+        }
+    }
+}
+
+/// What is left to do when a connection is over.
+enum Parting {
+    Done,
+    /// Our close frame is sent, and the peer has a moment to answer it.
+    Unanswered,
 }
 
 struct Served<P: Protocol> {
@@ -103,14 +120,15 @@ struct Served<P: Protocol> {
     followers: Followed,
     asides: Asides,
     last_heard: Instant,
+    lifecycle: Lifecycle,
     _counted: Counted,
 }
 
 impl<P: Protocol> Served<P> {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Parting {
         self.protocol.opened(&mut self.out);
         if write(&mut self.socket, &mut self.out).await.is_err() {
-            return;
+            return Parting::Done;
         }
         loop {
             self.take_over();
@@ -126,16 +144,40 @@ impl<P: Protocol> Served<P> {
             match next {
                 Step::Frame(frame) => match self.receive(frame).await {
                     Flow::Go => {}
-                    Flow::Goodbye => return finish(&mut self.socket).await,
-                    Flow::End => return,
+                    Flow::Goodbye => {
+                        finish(&mut self.socket).await;
+                        return Parting::Done;
+                    }
+                    Flow::End => return Parting::Done,
                 },
+                Step::Aside(Aside::Stopping) => self.stop().await,
                 next => self.attend(next),
             }
             if write(&mut self.socket, &mut self.out).await.is_err() {
-                return;
+                return Parting::Done;
             }
             if let Some((code, reason)) = self.out.close.take() {
-                close(&mut self.socket, code, reason).await;
+                return close(&mut self.socket, code, reason).await;
+            }
+        }
+    }
+
+    /// The gateway ends: every call that was read is answered, no further one is read. A peer that
+    /// sees the close frame so knows that whatever was not answered was not begun.
+    async fn stop(&mut self) {
+        if !self.out.is_closing() && tokio::time::timeout(LAST_CALLS_MAX, self.answer_all()).await.is_err() {
+            tracing::debug!("a connection ends with calls that wait for something");
+        }
+        self.take_over();
+        // What was told before the end is told: that the gateway stops, for one.
+        self.deliver_what_is_there(LAST_FRAMES_MAX);
+        self.protocol.stopping(self.lifecycle.ending(), &mut self.out);
+    }
+
+    async fn answer_all(&mut self) {
+        while let Some(done) = self.calls.next().await {
+            self.protocol.completed(done, &mut self.out);
+            if write(&mut self.socket, &mut self.out).await.is_err() {
                 return;
             }
         }
@@ -145,7 +187,8 @@ impl<P: Protocol> Served<P> {
     fn attend(&mut self, next: Step<P::Done>) {
         let Self { protocol, out, .. } = self;
         match next {
-            Step::Frame(_) => {}
+            // These two wait for something, so the loop itself takes them.
+            Step::Frame(_) | Step::Aside(Aside::Stopping) => {}
             Step::Completed(done) => protocol.completed(done, out),
             Step::Delivery(Some(delivery)) => {
                 protocol.delivered(delivery, out);
@@ -166,11 +209,6 @@ impl<P: Protocol> Served<P> {
             Step::Aside(Aside::Tick) => protocol.tick(out),
             Step::Aside(Aside::Credentials) => protocol.check_credentials(out),
             Step::Aside(Aside::Notice(frame)) => out.frames.push(Message::Text(frame)),
-            Step::Aside(Aside::Stopping) => {
-                // What was told before the end is told: that the gateway stops, for one.
-                self.deliver_what_is_there(LAST_FRAMES_MAX);
-                self.protocol.stopping(&mut self.out);
-            }
         }
     }
 
@@ -296,13 +334,13 @@ fn run_then(out: &mut Outbox) {
     }
 }
 
-/// Sends the close frame and gives the peer a moment to answer it.
-async fn close(socket: &mut WebSocket, code: u16, reason: String) {
+/// Sends the close frame; the peer is to get a moment to answer it.
+async fn close(socket: &mut WebSocket, code: u16, reason: String) -> Parting {
     let frame = CloseFrame { code, reason: reason.into() };
-    if socket.send(Message::Close(Some(frame))).await.is_err() {
-        return;
+    match tokio::time::timeout(WRITE_STALL_MAX, socket.send(Message::Close(Some(frame)))).await {
+        Ok(Ok(())) => Parting::Unanswered,
+        Ok(Err(_)) | Err(_) => Parting::Done,
     }
-    finish(socket).await;
 }
 
 /// Lets the two close frames reach their ends: the library answers the client's when it is asked for the next frame.

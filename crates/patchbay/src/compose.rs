@@ -15,11 +15,12 @@ use model::{Clock, ModelRef, Secret};
 use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
 use serde_json::json;
 use server::settings::DialectName;
-use server::{Contract, DialectSurface, Surface};
+use server::{Contract, DialectSurface, Surface, WaitingRoom, Words};
 use services::tokens::ConfiguredToken;
 use services::{Models, Services};
 use store::Store;
 use store_sqlite::{SqliteOptions, SqliteStore};
+use tokio::sync::watch;
 
 use crate::configuration::Configuration;
 use crate::contracts;
@@ -31,6 +32,25 @@ pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>>
     let store = SqliteStore::open(&path, SqliteOptions::default())
         .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Arc::new(store))
+}
+
+/// Whether the store is a file of this machine, which one process has open at a time.
+pub fn store_is_file(settings: &Settings) -> bool {
+    !settings.store.url.starts_with("postgres")
+}
+
+/// What to call the store in front of people; without credentials.
+pub fn store_name(settings: &Settings) -> String {
+    let url = &settings.store.url;
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+        _ => url.clone(),
+    }
+}
+
+/// The version of the schema that this program brings the database to.
+pub fn schema_version() -> u32 {
+    store_sqlite::newest_version()
 }
 
 /// Providers and the default model; [`apply`] fills the registry.
@@ -185,8 +205,7 @@ pub fn surface(
                 let response = dialect_aleph::upgrade(&aleph, socket, peer);
                 async move { response }.boxed()
             }),
-            health: |_| json!({ "status": "ok" }),
-            ready: |ready| json!({ "ready": ready }),
+            words: words(DialectName::Aleph),
             own_routes: None,
         },
         DialectSurface {
@@ -195,8 +214,7 @@ pub fn surface(
                 let token = dialect::http::query::first(query.as_deref(), "token").map(Cow::into_owned);
                 dialect_comis::upgrade(Arc::clone(&comis), socket, peer, token).boxed()
             }),
-            health: |_| json!({ "status": "ok" }),
-            ready: |ready| json!({ "status": if ready { "ok" } else { "unavailable" } }),
+            words: words(DialectName::Comis),
             own_routes: Some(comis_routes),
         },
         DialectSurface {
@@ -205,8 +223,7 @@ pub fn surface(
                 let response = dialect_argent::upgrade(&argent, socket, &peer);
                 async move { response }.boxed()
             }),
-            health: |_| json!({ "ok": true, "status": "live" }),
-            ready: |ready| json!({ "ready": ready }),
+            words: words(DialectName::Argent),
             own_routes: None,
         },
     ];
@@ -214,7 +231,6 @@ pub fn surface(
         .into_iter()
         .map(|(path, document, version)| Contract { path, document: Arc::new(move || document(version)) })
         .collect();
-    let (origins, hosts) = (Arc::clone(&live), Arc::clone(&live));
     let lifecycle = services.lifecycle.clone();
     Surface {
         services: Arc::clone(services),
@@ -222,18 +238,47 @@ pub fn surface(
         routes,
         contracts,
         metrics,
-        allowed_origins: Arc::new(move || {
-            let settings = origins.current();
-            let lists = [
-                &settings.aleph.allowed_origins,
-                &settings.comis.cors_origins,
-                &settings.argent.control_ui.allowed_origins,
-            ];
-            lists.into_iter().flatten().cloned().collect()
-        }),
-        allowed_hosts: Arc::new(move || hosts.current().auth.allowed_hosts.clone()),
+        allowed_origins: allowed_origins(&live),
+        allowed_hosts: allowed_hosts(&live),
         is_ready: Arc::new(move || !lifecycle.is_draining()),
     }
+}
+
+/// What is served while a gateway is waited for; `reason` says for what.
+pub fn waiting_room(live: &Arc<Live<Settings>>, reason: watch::Receiver<String>) -> WaitingRoom {
+    WaitingRoom { words, reason, allowed_origins: allowed_origins(live), allowed_hosts: allowed_hosts(live) }
+}
+
+/// How the dialects word that the gateway lives, and whether it is ready.
+fn words(dialect: DialectName) -> Words {
+    match dialect {
+        DialectName::Aleph => Words { health: || json!({ "status": "ok" }), ready: |ready| json!({ "ready": ready }) },
+        DialectName::Comis => Words {
+            health: || json!({ "status": "ok" }),
+            ready: |ready| json!({ "status": if ready { "ok" } else { "unavailable" } }),
+        },
+        DialectName::Argent => {
+            Words { health: || json!({ "ok": true, "status": "live" }), ready: |ready| json!({ "ready": ready }) }
+        }
+    }
+}
+
+fn allowed_origins(live: &Arc<Live<Settings>>) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
+    let live = Arc::clone(live);
+    Arc::new(move || {
+        let settings = live.current();
+        let lists = [
+            &settings.aleph.allowed_origins,
+            &settings.comis.cors_origins,
+            &settings.argent.control_ui.allowed_origins,
+        ];
+        lists.into_iter().flatten().cloned().collect()
+    })
+}
+
+fn allowed_hosts(live: &Arc<Live<Settings>>) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
+    let live = Arc::clone(live);
+    Arc::new(move || live.current().auth.allowed_hosts.clone())
 }
 
 /// A section as the dialects ask for it, on every request: made once for each configuration.

@@ -1,22 +1,23 @@
 //! A gateway in this process: started, served, drained, stopped.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use config::Live;
+use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use model::{Clock, Event, Ids, Secret, SystemClock};
+use model::{Clock, Event, Ids, Secret};
 use providers::ProviderSettings;
-use server::settings::{DialectName, ListenSettings};
+use server::settings::DialectName;
+use server::{Bound, Connections};
 use services::info::GatewayInfo;
-use services::{Parts, Services};
+use services::{Models, Parts, Services};
+use store::Store;
 use tokio::time::MissedTickBehavior;
 
 use crate::compose;
-use crate::configuration::{Configuration, layers};
+use crate::configuration::Configuration;
 use crate::home::{Home, Running};
+use crate::prepared::{Options, Prepared};
 use crate::settings::Settings;
 
 /// How often old sessions and events are looked for.
@@ -25,49 +26,39 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const TICK_EVERY: Duration = Duration::from_secs(10);
 /// How long tasks get to end once they were told to.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// The same where others wait for the end: what is written goes on elsewhere.
+const HALT_LIMIT: Duration = Duration::from_secs(3);
+/// How long clients get to answer that the connection is closed.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+/// What clients are told of how long a restart takes.
+const RESTART_EXPECTED: Duration = Duration::from_secs(1);
 
 pub struct Gateway {
     pub services: Arc<Services>,
     pub configuration: Arc<Configuration>,
     home: Home,
-    store: Arc<dyn store::Store>,
+    store: Arc<dyn Store>,
     metrics: PrometheusHandle,
 }
 
-/// What to start a gateway from.
-pub struct Options {
-    pub home: Home,
-    pub config: Option<PathBuf>,
-    /// What is logged; absent = as configured.
-    pub log: Option<String>,
-}
-
 impl Gateway {
-    /// Opens configuration and store, takes up what was left over, listens nowhere yet.
+    /// Opens configuration and store; listens nowhere.
     pub async fn start(options: Options) -> anyhow::Result<Gateway> {
-        // The first call wins; a second gateway in one process shares the provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let Options { home, config, log } = options;
-        let file = config.unwrap_or_else(|| home.config_file());
-        home.prepare(&file)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let live = Live::<Settings>::start(layers(home.path(), file), Arc::clone(&clock));
-        let live = Arc::new(live.map_err(|problems| anyhow!("{problems}"))?);
+        let prepared = Prepared::load(options)?;
+        let store = compose::store(&prepared.live.current(), prepared.home.path())?;
+        let models = prepared.models()?;
+        Gateway::open(&prepared, models, store).await
+    }
+
+    /// Puts a gateway on an open store.
+    pub async fn open(prepared: &Prepared, models: Models, store: Arc<dyn Store>) -> anyhow::Result<Gateway> {
+        let Prepared { home, live, clock, ids, admin } = prepared;
         let settings = live.current();
-        crate::logging::start(log.as_deref().unwrap_or(&settings.log.level));
-        for warning in live.warnings() {
-            tracing::warn!("{warning}");
-        }
-        let ids = Arc::new(Ids::system(Arc::clone(&clock)));
-        let admin = home.admin_token(|| Secret::new(hex::encode(ids.secret_bytes::<24>())))?;
-        let store = compose::store(&settings, home.path())?;
-        let models = compose::models(&clock, u64::from_le_bytes(ids.secret_bytes::<8>()));
-        compose::apply_providers(&settings, home.path(), &models, &[]).map_err(|reason| anyhow!(reason))?;
-        let configuration = Configuration::new(Arc::clone(&live), Arc::clone(&clock));
+        let configuration = Configuration::new(Arc::clone(live), Arc::clone(clock));
         let services = Services::start(Parts {
-            info: info(&home, &ids, &*clock),
-            clock,
-            ids,
+            info: info(home, ids, &**clock),
+            clock: Arc::clone(clock),
+            ids: Arc::clone(ids),
             store: Arc::clone(&store),
             agents: settings.agents(home.path()),
             models,
@@ -79,13 +70,26 @@ impl Gateway {
         })
         .await
         .context("the gateway could not be started")?;
-        services.tokens.set_configured(compose::tokens(&settings, &admin));
+        services.tokens.set_configured(compose::tokens(&settings, admin));
         configuration.tell_through(&services);
-        let metrics = recorder();
-        let gateway = Gateway { services, configuration, home, store, metrics };
-        gateway.follow_configuration(admin);
+        let gateway = Gateway { services, configuration, home: home.clone(), store, metrics: recorder() };
+        gateway.follow_configuration(admin.clone());
         gateway.look_for_ollama();
         Ok(gateway)
+    }
+
+    /// Takes up what a former gateway left unfinished.
+    pub async fn recover(&self) -> anyhow::Result<()> {
+        let recovered = self.services.runs.recover().await?;
+        if recovered != Default::default() {
+            tracing::info!(
+                resumed = recovered.resumed,
+                requeued = recovered.requeued,
+                ended = recovered.ended,
+                "unfinished runs were taken up"
+            );
+        }
+        Ok(())
     }
 
     /// Carries changes of the configuration into the running parts.
@@ -125,36 +129,23 @@ impl Gateway {
         });
     }
 
-    /// Binds, takes up left-over work, and accepts. Gives what to tell the outside.
-    pub async fn serve(&self, listeners: Option<Vec<ListenSettings>>) -> anyhow::Result<Running> {
-        let settings = self.configuration.live().current();
-        let listeners = listeners.unwrap_or_else(|| settings.listen.clone());
-        let bound = server::bind(&listeners, settings.auth.required)?;
-        let recovered = self.services.runs.recover().await?;
-        if recovered != Default::default() {
-            tracing::info!(
-                resumed = recovered.resumed,
-                requeued = recovered.requeued,
-                ended = recovered.ended,
-                "unfinished runs were taken up"
-            );
-        }
+    /// Accepts on all listeners, and tells other programs of this machine where.
+    pub fn serve(&self, bound: &[Bound]) -> anyhow::Result<(Running, Connections)> {
         let metrics = self.metrics.clone();
         let surface = compose::surface(&self.services, &self.configuration, Arc::new(move || metrics.render()));
-        let url = |dialect: DialectName| bound.iter().find(|bound| bound.dialect == dialect).map(server::Bound::url);
+        let url = |dialect: DialectName| bound.iter().find(|bound| bound.dialect == dialect).map(Bound::url);
         let running = Running {
             pid: std::process::id(),
             aleph: url(DialectName::Aleph),
             comis: url(DialectName::Comis),
             argent: url(DialectName::Argent),
         };
-        for listener in bound {
-            listener.serve(&surface, &self.services.lifecycle);
-        }
+        let connections =
+            surface.serve(bound, &self.services.lifecycle).context("the listeners cannot be accepted on")?;
         self.home.write_running(&running).context("cannot write gateway.json")?;
         self.watch_configuration();
         self.keep_house();
-        Ok(running)
+        Ok((running, connections))
     }
 
     fn watch_configuration(&self) {
@@ -201,10 +192,9 @@ impl Gateway {
     /// Refuses new work, lets running turns finish for a while, and stops. What is not finished by
     /// then goes on after the next start.
     pub async fn stop(self, reason: &str) {
-        let limits = self.services.runs.limits();
-        let grace = Duration::from_secs(limits.drain_secs);
+        let grace = self.drain();
         self.services.lifecycle.drain();
-        let grace_ms = limits.drain_secs * 1000;
+        let grace_ms = millis(grace);
         self.services.bus.publish_ephemeral(self.services.clock.now(), false, || Event::ShuttingDown {
             reason: reason.to_owned(),
             restart_expected_ms: None,
@@ -221,7 +211,58 @@ impl Gateway {
         }
         self.store.close().await;
         self.home.clear_running(std::process::id());
+        self.services.lifecycle.farewells_said(FAREWELL_LIMIT).await;
     }
+
+    /// How long turns and answers may go on when the gateway ends, as it is configured.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.services.runs.limits().drain_secs)
+    }
+
+    /// Makes way for another gateway on the same store and listeners, and loses no call on the way:
+    /// clients are told to connect anew, answers that are being given get `drain` to end, turns stop
+    /// at their last written step. The store is closed when this returns.
+    pub async fn leave(self, connections: &Connections, drain: Duration) -> Left {
+        let Services { lifecycle, bus, clock, .. } = &*self.services;
+        let unanswered = connections.let_go(lifecycle, drain).await;
+        if unanswered > 0 {
+            tracing::info!(unanswered, "some answers did not end in time and are cut");
+        }
+        bus.publish_ephemeral(clock.now(), false, || Event::ShuttingDown {
+            reason: String::from("gateway restarting"),
+            restart_expected_ms: Some(millis(RESTART_EXPECTED)),
+            grace_ms: 0,
+        });
+        if !lifecycle.halt(HALT_LIMIT).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.store.close().await;
+        Left { lifecycle: lifecycle.clone() }
+    }
+
+    /// Ends at once, as after a crash, but in order: for a gateway that nobody was served by.
+    pub async fn withdraw(self) {
+        if !self.services.lifecycle.halt(HALT_LIMIT).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.store.close().await;
+    }
+}
+
+/// What is left of a gateway that made way.
+pub struct Left {
+    lifecycle: services::Lifecycle,
+}
+
+impl Left {
+    /// Lets the last clients hear that their connection is closed.
+    pub async fn farewell(self) {
+        self.lifecycle.farewells_said(FAREWELL_LIMIT).await;
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn info(home: &Home, ids: &Ids, clock: &dyn Clock) -> GatewayInfo {

@@ -5,12 +5,16 @@
 
 mod accept;
 mod accepted;
+mod bind;
 mod guard;
 mod ops_routes;
 pub mod settings;
 mod surface;
 mod tls;
+mod waiting;
 
-pub use accept::{BindError, Bound, bind};
+pub use accept::Connections;
+pub use bind::{BindError, Bound, Inherited, adopt, bind};
 pub use settings::{AuthSettings, ListenSettings, TlsSettings};
 pub use surface::{Contract, DialectSurface, Surface, Upgrade};
+pub use waiting::{WaitingRoom, Words};

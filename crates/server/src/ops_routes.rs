@@ -11,6 +11,7 @@ use model::Scope;
 use serde_json::{Value, json};
 
 use crate::accepted::Accepted;
+use crate::waiting::Words;
 
 /// Makes a contract.
 pub(crate) type Document = Arc<dyn Fn() -> Value + Send + Sync>;
@@ -18,10 +19,9 @@ pub(crate) type Document = Arc<dyn Fn() -> Value + Send + Sync>;
 /// What these routes need of the surface.
 pub(crate) struct Facts<'a> {
     pub services: &'a Arc<services::Services>,
-    pub health: fn(&services::Services) -> Value,
+    pub words: Words,
     /// The dialect serves `/health` itself.
     pub has_own_health: bool,
-    pub ready: fn(bool) -> Value,
     pub is_ready: &'a Arc<dyn Fn() -> bool + Send + Sync>,
     pub metrics: &'a Arc<dyn Fn() -> String + Send + Sync>,
     pub contracts: Vec<(&'static str, Document)>,
@@ -31,11 +31,11 @@ pub(crate) fn routes(facts: Facts<'_>) -> Router {
     let mut router = Router::new();
     let paths: &[&str] = if facts.has_own_health { &["/healthz"] } else { &["/health", "/healthz"] };
     for path in paths {
-        let (services, health) = (Arc::clone(facts.services), facts.health);
-        router = router.route(path, get(move || async move { Json(health(&services)) }));
+        let Words { health, .. } = facts.words;
+        router = router.route(path, get(move || async move { Json(health()) }));
     }
     for path in ["/readyz", "/ready"] {
-        let (is_ready, ready) = (Arc::clone(facts.is_ready), facts.ready);
+        let (is_ready, Words { ready, .. }) = (Arc::clone(facts.is_ready), facts.words);
         router = router.route(
             path,
             get(move || async move {

@@ -12,12 +12,15 @@ use axum::routing::{any, get};
 use dialect::peer::PeerInfo;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use services::Services;
+use services::{Lifecycle, Services};
 
+use crate::accept::{Connections, Served, accept};
 use crate::accepted::Accepted;
+use crate::bind::Bound;
 use crate::guard::Guard;
 use crate::ops_routes;
 use crate::settings::DialectName;
+use crate::waiting::Words;
 
 /// Answers a WebSocket upgrade; the text is the raw query.
 pub type Upgrade =
@@ -27,9 +30,8 @@ pub type Upgrade =
 pub struct DialectSurface {
     pub name: DialectName,
     pub upgrade: Upgrade,
-    /// `/health` in the dialect's words, and whether the gateway is ready, in the dialect's words.
-    pub health: fn(&Services) -> Value,
-    pub ready: fn(bool) -> Value,
+    /// How the dialect words its health.
+    pub words: Words,
     /// What its listeners serve in place of the common `/health` and `/ws`, where the dialect has
     /// rules of its own for them.
     pub own_routes: Option<Router>,
@@ -60,15 +62,19 @@ pub struct Surface {
 }
 
 impl Surface {
+    /// Accepts on all listeners until the gateway drains or leaves.
+    pub fn serve(&self, bound: &[Bound], lifecycle: &Lifecycle) -> std::io::Result<Connections> {
+        accept(bound, |dialect| Served { router: self.router(dialect), guard: self.guard() }, lifecycle)
+    }
+
     /// The router of a listener that speaks `dialect`.
-    pub(crate) fn router(&self, dialect: DialectName) -> Router {
+    fn router(&self, dialect: DialectName) -> Router {
         let own =
             self.dialects.iter().find(|surface| surface.name == dialect).expect("every listener's dialect is served");
         let mut router = ops_routes::routes(ops_routes::Facts {
             services: &self.services,
-            health: own.health,
+            words: own.words,
             has_own_health: own.own_routes.is_some(),
-            ready: own.ready,
             is_ready: &self.is_ready,
             metrics: &self.metrics,
             contracts: self.contracts.iter().map(|contract| (contract.path, Arc::clone(&contract.document))).collect(),
@@ -100,7 +106,7 @@ impl Surface {
         }
     }
 
-    pub(crate) fn guard(&self) -> Guard {
+    fn guard(&self) -> Guard {
         Guard { origins: Arc::clone(&self.allowed_origins), hosts: Arc::clone(&self.allowed_hosts) }
     }
 }

@@ -35,7 +35,7 @@ pub use devices::Devices;
 pub use explain::Explain;
 pub use info::GatewayInfo;
 pub use letters::Letters;
-pub use lifecycle::Lifecycle;
+pub use lifecycle::{Ending, Lifecycle};
 pub use models::Models;
 pub use presence::Presence;
 pub use runs::Runs;

@@ -15,7 +15,7 @@ use model::{
 use providers::testkit::ScriptedProvider;
 use providers::{Provider, Registry, RetryPolicy, Router as ModelRouter};
 use server::settings::{DialectName, ListenSettings};
-use server::{DialectSurface, Surface};
+use server::{DialectSurface, Surface, Words};
 use services::info::GatewayInfo;
 use services::runs::{Accepted, NewRun, Recovered};
 use services::tokens::ConfiguredToken;
@@ -386,9 +386,7 @@ fn listen(plan: &GatewayBuilder, services: &Arc<Services>) -> Vec<(DialectName, 
         allowed_hosts: Arc::new(Vec::new),
         is_ready: Arc::new(move || !lifecycle.is_draining()),
     };
-    for listener in bound {
-        listener.serve(&surface, &services.lifecycle);
-    }
+    surface.serve(&bound, &services.lifecycle).expect("a socket that listens is accepted on");
     addresses
 }
 
@@ -397,8 +395,10 @@ fn mute() -> DialectSurface {
     DialectSurface {
         name: DialectName::Comis,
         upgrade: Arc::new(|_, _, _| async { StatusCode::NOT_FOUND.into_response() }.boxed()),
-        health: |_| serde_json::json!({ "status": "ok" }),
-        ready: |ready| serde_json::json!({ "ready": ready }),
+        words: Words {
+            health: || serde_json::json!({ "status": "ok" }),
+            ready: |ready| serde_json::json!({ "ready": ready }),
+        },
         own_routes: None,
     }
 }

@@ -114,3 +114,23 @@ fn appliers_are_not_asked_when_nothing_changed() {
     home.write(&format!("{TEXT}# more words\n"));
     assert_eq!(live.reload().unwrap().changed_keys, Vec::<String>::new());
 }
+
+#[test]
+fn a_part_that_was_made_anew_takes_the_place_of_the_former_one() {
+    let home = Home::with(TEXT);
+    let (_, live) = live(&home);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    for name in ["former", "present"] {
+        let asked = Arc::clone(&asked);
+        live.on_change(
+            "the pool",
+            Box::new(move |_, _| {
+                asked.lock().unwrap().push(name);
+                Ok(())
+            }),
+        );
+    }
+    home.write("[store]\nreaders = 9\n");
+    live.reload().unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["present"]);
+}

@@ -7,8 +7,8 @@ use dialect_aleph::Aleph;
 use dialect_aleph::settings::AlephSettings;
 use model::Scope;
 use serde_json::{Value, json};
-use server::DialectSurface;
 use server::settings::DialectName;
+use server::{DialectSurface, Words};
 use services::{Limits, Services, SessionRules};
 use testkit::transcript::{Speaker, Transcript};
 use testkit::{GatewayBuilder, TestGateway, WsClient};
@@ -43,8 +43,7 @@ pub fn surface(services: &Arc<Services>, settings: &Arc<AlephSettings>, auth_req
             let response = dialect_aleph::upgrade(&aleph, socket, peer);
             Box::pin(async move { response })
         }),
-        health: |_| json!({ "status": "ok" }),
-        ready: |ready| json!({ "ready": ready }),
+        words: Words { health: || json!({ "status": "ok" }), ready: |ready| json!({ "ready": ready }) },
         own_routes: None,
     }
 }

@@ -38,6 +38,31 @@ async fn a_gateway_that_stops_says_so_and_closes() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_moves_answers_what_it_has_read_and_closes_with_1012() {
+    let gateway = gateway().await;
+    let mut client = Client::operator(&gateway).await;
+    let mut other = Client::open(&gateway).await;
+    gateway.store.hold_next();
+    let call = json!({ "jsonrpc": "2.0", "id": 7, "method": "agent.run", "params": { "message": "hi" } });
+    client.ws.send_json(&call).await;
+    gateway.store.reached(1).await;
+    let lifecycle = gateway.services.lifecycle.clone();
+    lifecycle.start_moving();
+    let moving = lifecycle.halt(std::time::Duration::from_secs(60));
+    let asking = async {
+        // By now the gateway halts; the call was read before.
+        gateway.store.let_go();
+        let answer = client.ws.json().await;
+        assert_eq!((&answer["id"], answer["result"]["run_id"].is_string()), (&json!(7), true), "{answer}");
+        assert_eq!((client.ws.closed().await, other.ws.closed().await), (1012, 1012));
+    };
+    let (halted, ()) = tokio::join!(moving, asking);
+    assert!(halted);
+    let runs = gateway.contents().await.unfinished;
+    assert_eq!(runs.len(), 1, "it is written down, for the next gateway: {runs:?}");
+}
+
+#[tokio::test]
 async fn a_gateway_that_drains_takes_no_new_message() {
     let gateway = gateway().await;
     let mut client = Client::operator(&gateway).await;

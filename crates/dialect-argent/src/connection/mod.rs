@@ -14,6 +14,7 @@ use events::{Delivery, Subscription};
 use futures_util::FutureExt;
 use model::{Cursor, Envelope, Event, Principal, PrincipalKind, RunId, Scope};
 use serde_json::json;
+use services::Ending;
 use services::presence::{ConnectionCount, PresenceGuard};
 use tokio::time::Instant;
 
@@ -435,11 +436,15 @@ impl Protocol for ArgentConnection {
         }
     }
 
-    fn stopping(&mut self, out: &mut Outbox) {
+    fn stopping(&mut self, ending: Ending, out: &mut Outbox) {
         if let Phase::Open(open) = &mut self.phase
             && !open.shutdown_told
         {
-            open.write(&projection::shutdown("gateway stopping", None), None, None, out);
+            let frame = match ending {
+                Ending::Stop => projection::shutdown("gateway stopping", None),
+                Ending::Restart => projection::shutdown("gateway restarting", Some(0)),
+            };
+            open.write(&frame, None, None, out);
         }
         out.close(1012, "service restart");
     }

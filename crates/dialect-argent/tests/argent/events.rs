@@ -153,6 +153,17 @@ async fn a_stop_is_announced_and_closes_with_1012() {
 }
 
 #[tokio::test]
+async fn a_move_is_announced_as_a_restart_that_comes_at_once() {
+    let gateway = gateway().await;
+    let mut client = Client::operator(&gateway).await;
+    gateway.services.lifecycle.start_moving();
+    gateway.stop().await;
+    let told = json!({ "reason": "gateway restarting", "restartExpectedMs": 0 });
+    assert_eq!(client.event("shutdown").await["payload"], told);
+    assert_eq!(client.ws.closed().await, 1012);
+}
+
+#[tokio::test]
 async fn a_stop_that_was_announced_on_the_bus_is_not_announced_twice() {
     let gateway = gateway().await;
     let mut client = Client::operator(&gateway).await;

@@ -8,8 +8,8 @@ use model::Scope;
 use providers::FinishReason;
 use providers::testkit::{Gate, Scripted};
 use serde_json::{Value, json};
-use server::DialectSurface;
 use server::settings::DialectName;
+use server::{DialectSurface, Words};
 use services::{Limits, Services, SessionRules};
 use testkit::transcript::{Speaker, Transcript};
 use testkit::{GatewayBuilder, TestGateway, WsClient};
@@ -57,8 +57,7 @@ fn surface(
             let response = dialect_argent::upgrade(&argent, socket, &peer);
             Box::pin(async move { response })
         }),
-        health: |_| json!({ "ok": true, "status": "live" }),
-        ready: |ready| json!({ "ready": ready }),
+        words: Words { health: || json!({ "ok": true, "status": "live" }), ready: |ready| json!({ "ready": ready }) },
         own_routes: None,
     }
 }

@@ -74,6 +74,16 @@ async fn connections_are_told_when_the_gateway_stops() {
 }
 
 #[tokio::test]
+async fn connections_are_told_when_another_gateway_takes_the_place_of_this_one() {
+    let gateway = Gateway::start().await;
+    let mut socket = Socket::open(&gateway, "rpc").await;
+    assert_eq!(socket.call("system.ping", json!({})).await["result"]["pong"], true);
+    gateway.services.lifecycle.start_moving();
+    let (closed, ()) = tokio::join!(socket.closed(), gateway.stop());
+    assert_eq!(closed, (1012, "Service restart".into()));
+}
+
+#[tokio::test]
 async fn connections_are_counted_while_they_last() {
     let gateway = Gateway::start().await;
     let mut socket = Socket::open(&gateway, "rpc").await;

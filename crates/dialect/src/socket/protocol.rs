@@ -6,6 +6,7 @@ use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
 use events::{Delivery, Subscription};
 use futures_util::future::BoxFuture;
+use services::Ending;
 use services::runs::{FollowItem, RunFollower};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -122,6 +123,7 @@ pub trait Protocol: Send {
     /// Some credential was revoked: close if it was this connection's.
     fn check_credentials(&mut self, _out: &mut Outbox) {}
 
-    /// The gateway is stopping: say so and close.
-    fn stopping(&mut self, out: &mut Outbox);
+    /// The gateway ends: say so and close. With [`Ending::Restart`] the code is 1012, by which every
+    /// client knows to connect again at once.
+    fn stopping(&mut self, ending: Ending, out: &mut Outbox);
 }

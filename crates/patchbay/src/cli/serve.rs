@@ -1,28 +1,45 @@
 //! `patchbay serve`
 
-use std::io::Write;
+use std::time::Duration;
 
-use anyhow::Context;
-use serde_json::json;
 use server::settings::{DialectName, ListenSettings};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::Common;
 use super::failure::Failure;
-use crate::gateway::{Gateway, Options};
-use services::GatewayConfig;
+use crate::handover::Terms;
+use crate::prepared::Options;
+use crate::serving::{self, Plan};
 
 /// Run the gateway in the foreground.
 ///
-/// SIGINT and SIGTERM drain and stop it, SIGHUP reloads the configuration.
+/// SIGINT and SIGTERM drain and stop it, SIGHUP reloads the configuration, SIGUSR2 replaces it by what is
+/// now at the program's path, as `--replace` does.
+///
+/// With --replace the new process takes the listening sockets over from the gateway that runs on the home
+/// folder, which answers what it was asked, has its clients connect anew and ends. No call is refused
+/// meanwhile. When the new process does not become ready in time, the old one goes on. Give it the flags of
+/// the old one; it keeps its --listen when none is given.
+///
+/// Listening sockets that systemd passes are used in place of configured ones.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  patchbay serve\n  patchbay serve --listen aleph=127.0.0.1:0 --listen comis=127.0.0.1:4766"
-)]
+#[command(after_help = "Examples:\n  \
+    patchbay serve\n  \
+    patchbay serve --listen aleph=127.0.0.1:0 --listen comis=127.0.0.1:4766\n  \
+    patchbay serve --replace                    # the new program, in place of the running one\n  \
+    patchbay serve --replace --drain 60         # and answers that are being given get a minute to end")]
 pub struct Serve {
     /// Listen here instead of at the configured addresses; port 0 picks one
     #[arg(long, value_name = "DIALECT=HOST:PORT", value_parser = listener)]
     listen: Vec<ListenSettings>,
+    /// Take the place of the gateway that runs on the home folder, if one does
+    #[arg(long)]
+    replace: bool,
+    /// With --replace: seconds that this process gets to become ready
+    #[arg(long, value_name = "SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    replace_timeout: u64,
+    /// With --replace: seconds that answers get to end which the old process is giving [default: limits.drain_secs]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=3600))]
+    drain: Option<u64>,
 }
 
 fn listener(text: &str) -> Result<ListenSettings, String> {
@@ -36,41 +53,11 @@ fn listener(text: &str) -> Result<ListenSettings, String> {
 
 impl Serve {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let home = common.home()?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let gateway = Gateway::start(Options { home, config: common.config.clone(), log: common.log_level() }).await?;
-        let listeners = (!self.listen.is_empty()).then_some(self.listen);
-        let running = gateway.serve(listeners).await?;
-        let dashboard = running
-            .comis
-            .as_ref()
-            .or(running.aleph.as_ref())
-            .map(|url| format!("{}/app/", url.replacen("wss://", "https://", 1).replacen("ws://", "http://", 1)));
-        let ready = json!({
-            "aleph": running.aleph, "comis": running.comis, "argent": running.argent,
-            "dashboard": dashboard, "pid": running.pid,
-        });
-        // The one line on stdout: programs wait for it.
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "ready {ready}").and_then(|()| stdout.flush()).context("stdout is closed")?;
-        drop(stdout);
-        let reason = loop {
-            tokio::select! {
-                _ = interrupt.recv() => break "gateway stopping",
-                _ = terminate.recv() => break "gateway stopping",
-                _ = hangup.recv() => match gateway.configuration.reload().await {
-                    Ok(done) => tracing::info!(changed = ?done.changed_keys, "the configuration was reloaded"),
-                    Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
-                },
-            }
-        };
-        tracing::info!("stopping: no new work is accepted, what runs may finish");
-        tokio::select! {
-            () = gateway.stop(reason) => {}
-            _ = interrupt.recv() => tracing::warn!("stopped at once; unfinished runs go on after the next start"),
-        }
+        let options = Options { home: common.home()?, config: common.config.clone(), log: common.log_level() };
+        let terms =
+            Terms { timeout: Duration::from_secs(self.replace_timeout), drain: self.drain.map(Duration::from_secs) };
+        let replaces = self.replace.then_some(terms);
+        serving::run(Plan { options, listen: self.listen, replaces }).await?;
         Ok(())
     }
 }

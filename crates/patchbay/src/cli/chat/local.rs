@@ -17,7 +17,8 @@ use services::runs::{FollowItem, RunFollower};
 
 use super::backend::{Backend, Outcome, Sent, TurnEvent};
 use crate::cli::failure::Failure;
-use crate::gateway::{Gateway, Options};
+use crate::gateway::Gateway;
+use crate::prepared::Options;
 
 /// How long the end of a run may take to be written after its last event was missed.
 const END_LIMIT: Duration = Duration::from_secs(30);

@@ -26,7 +26,7 @@ use super::failure::{Exit, Failure};
 use super::output::{aside, note};
 use super::sessions::full_key;
 use super::target::{Located, Target};
-use crate::gateway::Options;
+use crate::prepared::Options;
 
 /// Talk to an agent: one message, or a conversation when none is given.
 ///
