@@ -7,6 +7,7 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::{Clock, Event, Ids, Secret};
 use providers::ProviderSettings;
+use serde_json::json;
 use server::settings::DialectName;
 use server::{Bound, Connections};
 use services::info::GatewayInfo;
@@ -66,11 +67,15 @@ impl Gateway {
             rules: settings.sessions.clone(),
             limits: settings.limits.clone(),
             config: Arc::clone(&configuration) as Arc<dyn services::GatewayConfig>,
-            node: services::NodeOptions::new("local"),
+            node: compose::node(&settings, home, ids, &*store)?,
         })
         .await
         .context("the gateway could not be started")?;
         services.tokens.set_configured(compose::tokens(&settings, admin));
+        if store.is_shared() {
+            // Whoever operates one node operates the cluster.
+            services.tokens.share(&format!("operator of {}", services.cluster.name()), admin).await?;
+        }
         configuration.tell_through(&services);
         let gateway = Gateway { services, configuration, home: home.clone(), store, metrics: recorder() };
         gateway.follow_configuration(admin.clone());
@@ -140,6 +145,9 @@ impl Gateway {
             comis: url(DialectName::Comis),
             argent: url(DialectName::Argent),
         };
+        self.services.cluster.listens_at(json!({
+            "aleph": running.aleph, "comis": running.comis, "argent": running.argent,
+        }));
         let connections =
             surface.serve(bound, &self.services.lifecycle).context("the listeners cannot be accepted on")?;
         self.home.write_running(&running).context("cannot write gateway.json")?;
@@ -209,6 +217,7 @@ impl Gateway {
         if !self.services.lifecycle.stop(STOP_LIMIT).await {
             tracing::warn!("some tasks did not end in time");
         }
+        self.say_goodbye().await;
         self.store.close().await;
         self.home.clear_running(std::process::id());
         self.services.lifecycle.farewells_said(FAREWELL_LIMIT).await;
@@ -223,6 +232,28 @@ impl Gateway {
     /// clients are told to connect anew, answers that are being given get `drain` to end, turns stop
     /// at their last written step. The store is closed when this returns.
     pub async fn leave(self, connections: &Connections, drain: Duration) -> Left {
+        self.let_go(connections, drain).await;
+        self.services.cluster.close().await;
+        self.store.close().await;
+        Left { lifecycle: self.services.lifecycle.clone() }
+    }
+
+    /// Makes way for the other nodes of its cluster in the same manner: they go on with its turns.
+    pub async fn hand_on(self, connections: &Connections, drain: Duration) -> Left {
+        self.let_go(connections, drain).await;
+        self.say_goodbye().await;
+        self.store.close().await;
+        Left { lifecycle: self.services.lifecycle.clone() }
+    }
+
+    /// Without it the others would find out by themselves, when the lease is over.
+    async fn say_goodbye(&self) {
+        if let Err(error) = self.services.cluster.leave().await {
+            tracing::warn!(%error, "the cluster was not told that this node leaves");
+        }
+    }
+
+    async fn let_go(&self, connections: &Connections, drain: Duration) {
         let Services { lifecycle, bus, clock, .. } = &*self.services;
         let unanswered = connections.let_go(lifecycle, drain).await;
         if unanswered > 0 {
@@ -236,8 +267,6 @@ impl Gateway {
         if !lifecycle.halt(HALT_LIMIT).await {
             tracing::warn!("some tasks did not end in time");
         }
-        self.store.close().await;
-        Left { lifecycle: lifecycle.clone() }
     }
 
     /// Ends at once, as after a crash, but in order: for a gateway that nobody was served by.

@@ -86,6 +86,23 @@ impl Home {
         }
     }
 
+    /// What this home's gateway is called among others that share its database, made on first use.
+    pub fn node_name(&self, fresh: impl FnOnce() -> String) -> anyhow::Result<String> {
+        let path = self.0.join("node.id");
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot read {}", path.display()))
+            }
+            _ => {
+                let name = fresh();
+                write_private(&path, &format!("{name}\n"))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(name)
+            }
+        }
+    }
+
     /// The token that is there; a client does not make one.
     pub fn existing_token(&self) -> Option<Secret> {
         let text = fs::read_to_string(self.0.join("admin.token")).ok()?;

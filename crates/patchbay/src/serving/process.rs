@@ -165,7 +165,7 @@ impl Process {
             tokio::select! {
                 asked = self.signals.next() => match asked {
                     Asked::Stop => {
-                        self.stop(active.gateway).await;
+                        self.stop(active).await;
                         return End::Over;
                     }
                     Asked::Reload => self.reload(&active.gateway).await,
@@ -192,9 +192,19 @@ impl Process {
         self.notify.ready();
     }
 
-    async fn stop(&mut self, gateway: Gateway) {
-        tracing::info!("stopping: no new work is accepted, what runs may finish");
+    async fn stop(&mut self, active: Active) {
         self.notify.stopping();
+        let Active { gateway, connections } = active;
+        if gateway.services.cluster.has_peers() {
+            tracing::info!("stopping: the other nodes of the cluster go on with what runs here");
+            let (drain, home) = (gateway.drain(), self.prepared.home.clone());
+            tokio::select! {
+                left = gateway.hand_on(&connections, drain) => farewell(left, &home).await,
+                () = self.signals.interrupt() => tracing::warn!("stopped at once; the other nodes find out by themselves"),
+            }
+            return;
+        }
+        tracing::info!("stopping: no new work is accepted, what runs may finish");
         tokio::select! {
             () = gateway.stop("gateway stopping") => {}
             () = self.signals.interrupt() => tracing::warn!("stopped at once; unfinished runs go on after the next start"),

@@ -67,8 +67,8 @@ impl Cluster {
         if !self.is_shared() {
             return;
         }
-        let (cluster, stopped, draining) =
-            (Arc::clone(self), lifecycle.stopping().clone(), lifecycle.draining().clone());
+        let (cluster, life) = (Arc::clone(self), lifecycle.clone());
+        let (stopped, draining) = (lifecycle.stopping().clone(), lifecycle.draining().clone());
         lifecycle.spawn(async move {
             let period = cluster.beat_period();
             let mut ticks = tokio::time::interval(period);
@@ -86,6 +86,7 @@ impl Cluster {
                     Err(StoreError::FencedOff) => {
                         tracing::error!(node = cluster.name, fence = %cluster.me, "another node has taken over from this one");
                         cluster.fenced.send_replace(true);
+                        life.ask_restart("another node has taken over from this one");
                         return;
                     }
                     Err(error) => {

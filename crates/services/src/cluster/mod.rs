@@ -199,11 +199,15 @@ impl Cluster {
             Ok(())
         });
         left.await?;
-        self.outbox.flush().await;
+        self.close().await;
+        Ok(())
+    }
+
+    /// Ends the link to the other nodes.
+    pub async fn close(&self) {
         if let Some(link) = &self.link {
             link.close().await;
         }
-        Ok(())
     }
 
     /// Claims something that is due once in the cluster, such as a scheduled job: `true` for one node
@@ -213,7 +217,8 @@ impl Cluster {
         self.store.write::<_, OpError, _>(move |tx| Ok(tx.nodes_mut().claim(&name, due)?)).await
     }
 
-    pub(crate) fn has_peers(&self) -> bool {
+    /// Others share the database just now.
+    pub fn has_peers(&self) -> bool {
         self.has_peers.load(Ordering::Relaxed)
     }
 

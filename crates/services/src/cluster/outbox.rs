@@ -20,7 +20,6 @@ pub(crate) struct Outbox {
     cluster: String,
     waiting: Mutex<Waiting>,
     filled: Notify,
-    emptied: Notify,
 }
 
 #[derive(Default)]
@@ -28,7 +27,6 @@ struct Waiting {
     items: Vec<Item>,
     /// The newest cursor, told behind all that waits.
     log: Option<Cursor>,
-    is_sending: bool,
 }
 
 impl Outbox {
@@ -38,7 +36,6 @@ impl Outbox {
             cluster: cluster.to_owned(),
             waiting: Mutex::default(),
             filled: Notify::new(),
-            emptied: Notify::new(),
         }
     }
 
@@ -88,23 +85,16 @@ impl Outbox {
                     // The log says the same to whoever looks.
                     Err(error) => tracing::debug!(%error, "a message to the other nodes was not sent"),
                 }
-                self.lock().is_sending = false;
             }
-            self.emptied.notify_waiters();
         }
     }
 
-    /// Waits until nothing waits, for a moment.
-    pub(super) async fn flush(&self) {
-        let emptied = self.emptied.notified();
-        tokio::pin!(emptied);
-        emptied.as_mut().enable();
-        let is_empty = {
-            let waiting = self.lock();
-            waiting.items.is_empty() && waiting.log.is_none() && !waiting.is_sending
-        };
-        if !is_empty {
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(200), emptied).await;
+    /// Sends what waits, when nobody else does any more.
+    pub(super) async fn send_rest(&self, link: &Arc<dyn Link>) {
+        while let Some(message) = self.next(link.message_max()) {
+            if link.send(message).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -122,7 +112,6 @@ impl Outbox {
                 waiting.log = waiting.log.filter(|newest| *newest != cursor);
             }
         }
-        waiting.is_sending = true;
         message.end()
     }
 
