@@ -3,6 +3,8 @@
 
 pub mod jobs;
 pub mod log;
+pub mod migrations;
+pub mod numbers;
 pub mod queue;
 pub mod rows;
 pub mod search;
