@@ -164,8 +164,14 @@ fn project(event: &Event, frames: &mut Frames) {
         Event::ShuttingDown { reason, grace_ms, .. } => {
             frames.add(&SystemShutdown { reason, grace_period_ms: *grace_ms, lifetime });
         }
-        // Credentials and who is connected are not told of in this dialect.
-        Event::TokenRevoked { .. }
+        // Credentials, who is connected, and what goes on between nodes are not told of in this dialect.
+        Event::InputAccepted { .. }
+        | Event::StopAsked { .. }
+        | Event::RunTakenOver { .. }
+        | Event::NodeJoined { .. }
+        | Event::NodeLeft { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. }
         | Event::PairingChanged { .. }
         | Event::PresenceChanged { .. }
         | Event::HealthChanged { .. } => {}

@@ -47,6 +47,12 @@ pub fn frames(envelope: &Envelope) -> Option<Vec<(&'static str, Bytes)>> {
         | Event::SessionReset { .. }
         | Event::SessionCompacted { .. }
         | Event::MessageStored { .. }
+        | Event::InputAccepted { .. }
+        | Event::StopAsked { .. }
+        | Event::RunTakenOver { .. }
+        | Event::NodeJoined { .. }
+        | Event::NodeLeft { .. }
+        | Event::TokenCreated { .. }
         | Event::TokenRevoked { .. }
         | Event::ConfigChanged { .. }
         | Event::ConfigReloaded { .. }

@@ -135,8 +135,15 @@ pub fn project(argent: &Argent, envelope: &Envelope) -> Vec<Frame> {
         Event::ShuttingDown { reason, restart_expected_ms, .. } => {
             vec![shutdown(reason, *restart_expected_ms)]
         }
-        // Credentials are not told of; ticks are each connection's own.
-        Event::TokenRevoked { .. } | Event::Tick { .. } => Vec::new(),
+        // Credentials and what goes on between nodes are not told of; ticks are each connection's own.
+        Event::InputAccepted { .. }
+        | Event::StopAsked { .. }
+        | Event::RunTakenOver { .. }
+        | Event::NodeJoined { .. }
+        | Event::NodeLeft { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. }
+        | Event::Tick { .. } => Vec::new(),
     }
 }
 

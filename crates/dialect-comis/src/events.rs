@@ -79,7 +79,7 @@ fn project(envelope: &Envelope, view: &View<'_>) -> Told {
             });
             vec![("session:sub_agent_spawned", payload)]
         }
-        Event::RunAccepted { run, message_id, text, origin, pending } if is_told(run) => {
+        Event::RunAccepted { run, message_id, text, origin, pending, owner: _ } if is_told(run) => {
             let message = json!({
                 "id": uuid_of(message_id.as_str()),
                 "channelId": channel_of(&run.session_key),
@@ -123,6 +123,12 @@ fn project(envelope: &Envelope, view: &View<'_>) -> Told {
         | Event::RunEnded { .. }
         | Event::SessionCompacted { .. }
         | Event::MessageStored { .. }
+        | Event::InputAccepted { .. }
+        | Event::StopAsked { .. }
+        | Event::RunTakenOver { .. }
+        | Event::NodeJoined { .. }
+        | Event::NodeLeft { .. }
+        | Event::TokenCreated { .. }
         | Event::TokenRevoked { .. }
         | Event::ConfigReloaded { .. }
         | Event::PairingChanged { .. }

@@ -1,6 +1,6 @@
 //! Publishing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Cursor, Envelope, Event, Timestamp};
@@ -15,6 +15,9 @@ pub const LIVE_EVENTS_MAX: usize = 4096;
 /// Durable events kept in memory for readers that come back soon.
 pub const RECENT_EVENTS_MAX: usize = 1024;
 
+/// Events held back while those before them are on their way; beyond it ephemeral ones are dropped.
+const HELD_EVENTS_MAX: usize = 16_384;
+
 pub struct EventBus {
     log: Arc<dyn Log>,
     state: Mutex<State>,
@@ -25,33 +28,41 @@ struct State {
     live: broadcast::Sender<Arc<Envelope>>,
     recent: VecDeque<Arc<Envelope>>,
     newest: Cursor,
+    /// The last durable event that is known to be in the log; what is missing up to it must be read.
+    committed: Cursor,
+    /// Durable events that came before their predecessors, which another node has written.
+    staged: BTreeMap<Cursor, Arc<Envelope>>,
+    /// Ephemeral events that came after a staged one.
+    held: VecDeque<Arc<Envelope>>,
 }
 
 impl EventBus {
     /// `newest` is the last cursor of the log at start.
     pub fn new(log: Arc<dyn Log>, newest: Cursor) -> Self {
         let (live, _) = broadcast::channel(LIVE_EVENTS_MAX);
-        Self { log, state: Mutex::new(State { live, recent: VecDeque::new(), newest }) }
+        let (recent, staged, held) = (VecDeque::new(), BTreeMap::new(), VecDeque::new());
+        Self { log, state: Mutex::new(State { live, recent, newest, committed: newest, staged, held }) }
     }
 
-    /// Publishes committed events; they must be in cursor order and follow what came before. Gives
-    /// them back as they were published.
+    /// Publishes committed events in the order of their cursors. One whose predecessors are not known
+    /// yet waits for them ([`EventBus::missing`]); one that is known already is passed over. Gives
+    /// those that were new.
     pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
         let mut state = self.lock();
-        let mut published = Vec::new();
-        for (cursor, at, event) in events {
-            debug_assert!(cursor > state.newest, "durable events are published in cursor order");
-            let envelope = Arc::new(Envelope::durable(cursor, at, event));
-            state.newest = cursor;
-            if state.recent.len() == RECENT_EVENTS_MAX {
-                state.recent.pop_front();
-            }
-            state.recent.push_back(Arc::clone(&envelope));
-            published.push(Arc::clone(&envelope));
-            // Nobody listening is not an error: the log has it.
-            let _ = state.live.send(envelope);
-        }
-        published
+        let new = state.stage(events);
+        state.release();
+        new
+    }
+
+    /// Like [`EventBus::publish_durable`], but nobody hears of them before the next call of
+    /// [`EventBus::release`] or of that.
+    pub fn stage(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+        self.lock().stage(events)
+    }
+
+    /// Publishes what was staged and has its predecessors.
+    pub fn release(&self) {
+        self.lock().release();
     }
 
     /// Publishes an event that is not kept, and gives it back. `None` when nobody listens and
@@ -62,18 +73,48 @@ impl EventBus {
         is_wanted: bool,
         event: impl FnOnce() -> Event,
     ) -> Option<Arc<Envelope>> {
-        let state = self.lock();
+        let mut state = self.lock();
         let has_listeners = state.live.receiver_count() > 0;
         if !has_listeners && !is_wanted {
             return None;
         }
         let event = event();
         debug_assert!(!event.is_durable(), "durable events go through the store");
-        let envelope = Arc::new(Envelope::ephemeral(state.newest, at, event));
+        let position = state.staged.last_key_value().map_or(state.newest, |(cursor, _)| *cursor);
+        let envelope = Arc::new(Envelope::ephemeral(position, at, event));
         if has_listeners {
-            let _ = state.live.send(Arc::clone(&envelope));
+            if position == state.newest {
+                let _ = state.live.send(Arc::clone(&envelope));
+            } else if state.held.len() < HELD_EVENTS_MAX {
+                state.held.push_back(Arc::clone(&envelope));
+            }
         }
         Some(envelope)
+    }
+
+    /// Another node has committed up to here.
+    pub fn note_committed(&self, cursor: Cursor) {
+        let mut state = self.lock();
+        state.committed = state.committed.max(cursor);
+    }
+
+    /// The place behind which the log must be read, because events are known to be there that were
+    /// not published yet.
+    pub fn missing(&self) -> Option<Cursor> {
+        let state = self.lock();
+        (state.newest < state.committed).then_some(state.newest)
+    }
+
+    /// Goes on behind `cursor`: what was missing up to there is not in the log any more.
+    pub fn skip_to(&self, cursor: Cursor) {
+        let mut state = self.lock();
+        if cursor > state.newest {
+            state.newest = cursor;
+            state.committed = state.committed.max(cursor);
+            state.recent.clear();
+            state.staged = state.staged.split_off(&cursor.next());
+            state.release();
+        }
     }
 
     /// Follows from now, or from after a cursor: what was missed comes first.
@@ -93,5 +134,49 @@ impl EventBus {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn stage(&mut self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+        let mut new = Vec::new();
+        for (cursor, at, event) in events {
+            if cursor <= self.newest || self.staged.contains_key(&cursor) {
+                continue;
+            }
+            let envelope = Arc::new(Envelope::durable(cursor, at, event));
+            self.committed = self.committed.max(cursor);
+            self.staged.insert(cursor, Arc::clone(&envelope));
+            new.push(envelope);
+        }
+        new
+    }
+
+    fn publish(&mut self, envelope: Arc<Envelope>) {
+        self.newest = envelope.position;
+        if self.recent.len() == RECENT_EVENTS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Arc::clone(&envelope));
+        // Nobody listening is not an error: the log has it.
+        let _ = self.live.send(envelope);
+    }
+
+    /// Publishes what has waited and has its predecessors now.
+    fn release(&mut self) {
+        loop {
+            while self.held.front().is_some_and(|held| held.position <= self.newest) {
+                if let Some(held) = self.held.pop_front() {
+                    let _ = self.live.send(held);
+                }
+            }
+            match self.staged.first_entry() {
+                Some(first) if *first.key() == self.newest.next() => {
+                    let envelope = first.remove();
+                    self.publish(envelope);
+                }
+                _ => return,
+            }
+        }
     }
 }

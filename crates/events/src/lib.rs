@@ -6,10 +6,12 @@
 //! older comes page by page from the [`Log`]. Knows no wire and no database.
 
 mod bus;
+mod link;
 mod log;
 mod subscription;
 
 pub use bus::{EventBus, LIVE_EVENTS_MAX, RECENT_EVENTS_MAX};
+pub use link::{Heard, Link, LinkError};
 pub use log::{Bounds, Log, LogError};
 pub use subscription::{Delivery, Subscription};
 

@@ -53,6 +53,24 @@ impl Fixture {
         }
     }
 
+    /// Puts events behind `last` into the log, and tells nobody.
+    fn commit(&self, last: u64, count: u64) -> Vec<(Cursor, Timestamp, Event)> {
+        let events = (last + 1..=last + count).map(|number| {
+            (Cursor(number), Event::TokenRevoked { token_id: model::TokenId::trusted(format!("tok_{number}")) })
+        });
+        let events: Vec<_> = events.collect();
+        self.log.events.lock().unwrap().extend(events.iter().cloned());
+        events.into_iter().map(|(cursor, event)| (cursor, Timestamp::from_ms(0), event)).collect()
+    }
+
+    /// Reads a page of what is missing, as a node does that hears of it.
+    async fn catch_up(&self, limit: u32) {
+        if let Some(after) = self.bus.missing() {
+            let page = self.log.page(after, limit).await.unwrap();
+            self.bus.publish_durable(page.iter().map(|read| (read.position, read.at, read.event.clone())));
+        }
+    }
+
     fn ephemeral(&self, count: u64) {
         for version in 0..count {
             self.bus.publish_ephemeral(Timestamp::from_ms(0), false, || Event::HealthChanged { version });
@@ -122,6 +140,37 @@ async fn a_cursor_outside_of_the_log_gets_a_resync_and_then_live_events() {
 }
 
 proptest! {
+    /// A node publishes its own events at once and those of others as it reads them: listeners get all
+    /// of them once, in order, and what was ephemeral right behind the durable one it followed.
+    #[test]
+    fn events_of_several_nodes_are_put_in_order(
+        steps in proptest::collection::vec((any::<bool>(), 1_u64..6, 0_u64..3, any::<bool>()), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let fixture = Fixture::new();
+            let mut subscription = fixture.bus.subscribe(None);
+            let mut last = 0;
+            for (is_own, count, ephemeral, reads) in steps {
+                let events = fixture.commit(last, count);
+                last += count;
+                if is_own {
+                    assert_eq!(fixture.bus.publish_durable(events).len() as u64, count);
+                } else {
+                    fixture.bus.note_committed(Cursor(last));
+                }
+                fixture.ephemeral(ephemeral);
+                if reads {
+                    fixture.catch_up(1 + count as u32).await;
+                }
+            }
+            while fixture.bus.missing().is_some() {
+                fixture.catch_up(256).await;
+            }
+            assert_eq!(drain(&mut subscription, &fixture.bus).await.0, (1..=last).collect::<Vec<_>>());
+        });
+    }
+
     /// Whatever the interleaving of publishing, subscribing, reading and lagging: each durable event once, in order.
     #[test]
     fn each_durable_event_arrives_once_and_in_order(

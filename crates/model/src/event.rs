@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::id::{AgentId, InputId, MessageId, RunId, SessionId, TokenId};
 use crate::message::{Role, ToolCall, Usage};
+use crate::node::Fence;
 use crate::pairing::{PairRequest, PairState};
 use crate::run::{EndReason, StopCause};
 use crate::session::SessionKey;
@@ -91,6 +92,9 @@ pub enum Event {
         text: String,
         origin: String,
         pending: bool,
+        /// The node that shall drive it.
+        #[serde(default)]
+        owner: Fence,
     },
     /// `seq` numbers the events of one run from 0 over started, deltas, tools and ended.
     RunStarted {
@@ -136,8 +140,43 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         client_calls: Vec<ToolCall>,
     },
+    /// Follow-up input for a run is written down; its model sees it at the next step.
+    InputAccepted {
+        run: RunRef,
+        input_id: InputId,
+        /// The node that took it in.
+        by: Fence,
+    },
+    /// Somebody wants the run to end.
+    StopAsked {
+        run: RunRef,
+        cause: StopCause,
+        /// The node that was asked.
+        by: Fence,
+    },
+    /// Another life of this node, or another node, goes on with a run from its last written step.
+    RunTakenOver {
+        run: RunRef,
+        from: Fence,
+        to: Fence,
+        /// The name of the node that goes on with it.
+        node: String,
+    },
+    TokenCreated {
+        token_id: TokenId,
+    },
     TokenRevoked {
         token_id: TokenId,
+    },
+    NodeJoined {
+        node: String,
+        fence: Fence,
+    },
+    NodeLeft {
+        node: String,
+        fence: Fence,
+        /// `false` when it said goodbye.
+        lost: bool,
     },
     ConfigChanged {
         changed_keys: Vec<String>,
@@ -206,7 +245,13 @@ impl Event {
             | Event::ToolEnded { .. }
             | Event::InputRequested { .. }
             | Event::RunEnded { .. }
+            | Event::InputAccepted { .. }
+            | Event::StopAsked { .. }
+            | Event::RunTakenOver { .. }
+            | Event::TokenCreated { .. }
             | Event::TokenRevoked { .. }
+            | Event::NodeJoined { .. }
+            | Event::NodeLeft { .. }
             | Event::ConfigChanged { .. }
             | Event::ConfigReloaded { .. } => true,
             Event::RunDelta { .. }
@@ -229,13 +274,19 @@ impl Event {
             | Event::ToolStarted { run, .. }
             | Event::ToolEnded { run, .. }
             | Event::InputRequested { run, .. }
+            | Event::InputAccepted { run, .. }
+            | Event::StopAsked { run, .. }
+            | Event::RunTakenOver { run, .. }
             | Event::RunEnded { run, .. } => Some(run),
             Event::SessionCreated { .. }
             | Event::SessionDeleted { .. }
             | Event::SessionReset { .. }
             | Event::SessionCompacted { .. }
             | Event::MessageStored { .. }
+            | Event::TokenCreated { .. }
             | Event::TokenRevoked { .. }
+            | Event::NodeJoined { .. }
+            | Event::NodeLeft { .. }
             | Event::ConfigChanged { .. }
             | Event::ConfigReloaded { .. }
             | Event::PresenceChanged { .. }

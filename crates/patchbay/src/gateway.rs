@@ -75,6 +75,7 @@ impl Gateway {
             rules: settings.sessions.clone(),
             limits: settings.limits.clone(),
             config: Arc::clone(&configuration) as Arc<dyn services::GatewayConfig>,
+            node: services::NodeOptions::new("local"),
         })
         .await
         .context("the gateway could not be started")?;
@@ -188,7 +189,7 @@ impl Gateway {
                         services.bus.publish_ephemeral(at, false, || Event::Tick { at, connections, uptime_ms });
                     }
                     _ = tidy.tick() => {
-                        if let Err(error) = services.runs.tidy().await {
+                        if let Err(error) = services.runs.tidy(TIDY_EVERY).await {
                             tracing::warn!(%error, "old sessions and events could not be removed");
                         }
                     }

@@ -6,6 +6,7 @@
 
 pub mod agents;
 pub mod archive;
+pub mod cluster;
 pub mod commands;
 pub mod devices;
 pub mod info;
@@ -27,6 +28,7 @@ use model::{Clock, Ids};
 use store::Store;
 
 pub use agents::Agents;
+pub use cluster::{Cluster, NodeOptions};
 pub use commands::Commands;
 pub use devices::Devices;
 pub use info::GatewayInfo;
@@ -47,6 +49,7 @@ pub struct Services {
     pub info: GatewayInfo,
     pub lifecycle: Lifecycle,
     pub bus: Arc<EventBus>,
+    pub cluster: Arc<Cluster>,
     pub agents: Arc<Agents>,
     pub models: Arc<Models>,
     pub sessions: Arc<Sessions>,
@@ -73,15 +76,24 @@ pub struct Parts {
     pub rules: SessionRules,
     pub limits: Limits,
     pub config: Arc<dyn GatewayConfig>,
+    pub node: NodeOptions,
 }
 
 impl Services {
     /// Opens the event bus behind the store, loads the credentials, and wires the domains
     /// together. Work left over from before a restart is begun by [`Runs::recover`].
     pub async fn start(parts: Parts) -> Result<Arc<Services>, model::OpError> {
-        let Parts { clock, ids, info, store, agents, models, tools, rules, limits, config } = parts;
+        let Parts { clock, ids, info, store, agents, models, tools, rules, limits, config, node } = parts;
         let lifecycle = Lifecycle::new();
-        let (bus, channels) = log::open(&store).await?;
+        let joining = cluster::Joining {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            ids: &ids,
+            info: &info,
+            options: node,
+        };
+        let cluster = Cluster::join(joining).await?;
+        let (bus, channels) = log::open(&store, &cluster).await?;
         let agents = Arc::new(Agents::new(agents));
         let models = Arc::new(models);
         let tokens = Arc::new(Tokens::load(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids)).await?);
@@ -107,7 +119,8 @@ impl Services {
             clock: Arc::clone(&clock),
             ids: Arc::clone(&ids),
             bus: Arc::clone(&bus),
-            channels,
+            cluster: Arc::clone(&cluster),
+            channels: Arc::clone(&channels),
             lifecycle: lifecycle.clone(),
             agents: Arc::clone(&agents),
             models: Arc::clone(&models),
@@ -124,6 +137,16 @@ impl Services {
             runs: Arc::clone(&runs),
         });
         let letters = Letters::new(Arc::clone(&clock), Arc::clone(&runs));
+        let follower = Arc::new(runs::Follower { runs: Arc::clone(&runs), tokens: Arc::clone(&tokens) });
+        let tail = cluster::Tail {
+            cluster: Arc::clone(&cluster),
+            store: Arc::clone(&store),
+            bus: Arc::clone(&bus),
+            channels,
+            remote: Arc::clone(&follower) as _,
+        };
+        cluster.follow(tail, &lifecycle);
+        cluster.beat(follower, &lifecycle);
         let commands = Commands;
         Ok(Arc::new(Services {
             clock,
@@ -131,6 +154,7 @@ impl Services {
             info,
             lifecycle,
             bus,
+            cluster,
             agents,
             models,
             sessions,

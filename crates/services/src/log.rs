@@ -9,15 +9,21 @@ use model::{Cursor, Envelope, OpError, RunId};
 use store::{Announce, Store, StoreError, StoredEvent};
 use tokio::sync::broadcast;
 
+use crate::cluster::Cluster;
+
 /// Events of one run that its followers may be behind before they must catch up from the text so far.
 const FOLLOW_EVENTS_MAX: usize = 256;
 
 /// Opens the bus at the end of the stored log and has the store announce to it.
-pub(crate) async fn open(store: &Arc<dyn Store>) -> Result<(Arc<EventBus>, Arc<RunChannels>), OpError> {
+pub(crate) async fn open(
+    store: &Arc<dyn Store>,
+    cluster: &Arc<Cluster>,
+) -> Result<(Arc<EventBus>, Arc<RunChannels>), OpError> {
     let bounds = store.read::<_, StoreError, _>(|snapshot| snapshot.events().bounds()).await?;
     let bus = Arc::new(EventBus::new(Arc::new(StoredLog(Arc::clone(store))), bounds.newest));
     let channels = Arc::new(RunChannels::default());
-    store.announce_to(Arc::new(Announcer { bus: Arc::clone(&bus), channels: Arc::clone(&channels) }));
+    let announcer = Announcer { bus: Arc::clone(&bus), channels: Arc::clone(&channels), cluster: Arc::clone(cluster) };
+    store.announce_to(Arc::new(announcer));
     Ok((bus, channels))
 }
 
@@ -44,14 +50,21 @@ impl Log for StoredLog {
 struct Announcer {
     bus: Arc<EventBus>,
     channels: Arc<RunChannels>,
+    cluster: Arc<Cluster>,
 }
 
 impl Announce for Announcer {
     fn committed(&self, events: Vec<StoredEvent>) {
-        let published =
-            self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
-        for envelope in published {
+        let last = events.last().map(|stored| stored.cursor);
+        let new = self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
+        for envelope in new {
             self.channels.send(&envelope);
+        }
+        if let Some(last) = last {
+            self.cluster.committed(last);
+        }
+        if self.bus.missing().is_some() {
+            self.cluster.poke();
         }
     }
 }
@@ -75,7 +88,7 @@ impl RunChannels {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
     }
 
-    fn send(&self, envelope: &Arc<Envelope>) {
+    pub(crate) fn send(&self, envelope: &Arc<Envelope>) {
         let Some(run) = envelope.event.run() else { return };
         let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = senders.get(&run.run_id) {

@@ -227,8 +227,14 @@ impl Tokens {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        let stored = record.clone();
-        self.store.write::<_, OpError, _>(move |tx| Ok(tx.tokens_mut().put(&stored)?)).await?;
+        let (stored, now) = (record.clone(), record.created_at);
+        self.store
+            .write::<_, OpError, _>(move |tx| {
+                tx.tokens_mut().put(&stored)?;
+                tx.events_mut().append(now, &Event::TokenCreated { token_id: stored.id })?;
+                Ok(())
+            })
+            .await?;
         if let Some((hash, identity)) = known_entry(record.clone()) {
             self.write().stored.insert(hash, identity);
         }
@@ -272,6 +278,14 @@ impl Tokens {
         self.write().stored.retain(|_, identity| !revoked.contains(&identity.id));
         self.revocations.send_modify(|generation| *generation += 1);
         Ok(true)
+    }
+
+    /// Knows a token that another node has made.
+    pub(crate) async fn learn(&self, id: &TokenId) -> Result<(), OpError> {
+        let id = id.clone();
+        let record = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.tokens().get(&id)?)).await?;
+        self.remember(record.into_iter().filter(|record| record.revoked_at.is_none()).collect());
+        Ok(())
     }
 
     /// Knows tokens that another domain has written with its own rows.

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use events::Link;
 use model::{Agent, AgentId, AgentIdentity, Clock, FixedClock, ModelRef, SystemClock, Thinking};
 use providers::testkit::ScriptedProvider;
 use server::DialectSurface;
-use services::{Limits, Services, SessionRules};
+use services::{Limits, NodeOptions, Services, SessionRules};
 use tools::Registry;
 
-use crate::{START_MS, ScriptedConfig};
+use crate::{START_MS, ScriptedConfig, SharedDatabase};
 
 /// What a dialect brings to the listeners of a test: its socket, and routes that every listener serves.
 pub struct Dialect {
@@ -42,6 +44,8 @@ pub struct GatewayBuilder {
     pub(crate) dialects: Vec<MakeDialect>,
     pub(crate) routes: Vec<MakeRoutes>,
     pub(crate) config: Arc<ScriptedConfig>,
+    pub(crate) database: Option<Arc<SharedDatabase>>,
+    pub(crate) node: NodeOptions,
 }
 
 impl Default for GatewayBuilder {
@@ -62,6 +66,8 @@ impl Default for GatewayBuilder {
             auth_required: true,
             dialects: Vec::new(),
             routes: Vec::new(),
+            database: None,
+            node: NodeOptions::new("test"),
         }
     }
 }
@@ -146,6 +152,23 @@ impl GatewayBuilder {
     #[must_use]
     pub fn rules(mut self, rules: SessionRules) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// A node of a cluster: its database is shared with others, and it speaks with them by `link`.
+    #[must_use]
+    pub fn node(mut self, name: &str, database: &Arc<SharedDatabase>, link: Option<Arc<dyn Link>>) -> Self {
+        self.database = Some(Arc::clone(database));
+        self.node = NodeOptions { link, name: name.to_owned(), ..self.node };
+        // No two nodes make the same ids.
+        self.seed = name.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte)));
+        self
+    }
+
+    /// How long a node may be silent.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.node.lease = lease;
         self
     }
 

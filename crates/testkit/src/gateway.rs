@@ -111,6 +111,21 @@ impl TestGateway {
         self.restart().await;
     }
 
+    /// Like a process that is killed, for good: nothing reaches the database any more, and no task of
+    /// it runs.
+    pub async fn die(&mut self) {
+        self.store.set_fault(Fault::Refuse);
+        self.store.let_go();
+        assert!(self.services.lifecycle.stop(PATIENCE).await, "some task did not end when the node died");
+    }
+
+    /// Leaves its cluster in order: what it has not finished goes to the others.
+    pub async fn leave(&mut self) {
+        assert!(self.services.lifecycle.stop(PATIENCE).await, "some task did not end when the node left");
+        self.services.cluster.leave().await.expect("the node can say goodbye");
+        self.store.close().await;
+    }
+
     /// Ends every task and closes the database.
     ///
     /// # Panics
@@ -278,14 +293,10 @@ struct Started {
 }
 
 async fn start(plan: &GatewayBuilder, folder: &TempDir, start: u64, tokens: Vec<ConfiguredToken>) -> Started {
-    // What a test is after is the order of things, not whether they survive a power cut.
-    let options = SqliteOptions {
-        durability: Durability::Normal,
-        busy_timeout: Duration::from_secs(1),
-        ..SqliteOptions::default()
-    };
-    let opened = SqliteStore::open(folder.path().join("test.db"), options).expect("the temporary database opens");
-    let store = ScriptedStore::new(Arc::new(opened));
+    let store = ScriptedStore::new(match &plan.database {
+        Some(shared) => shared.open(),
+        None => open(folder),
+    });
     // A new process makes other ids than the one before.
     let ids = Arc::new(Ids::seeded(Arc::clone(&plan.clock), plan.seed.wrapping_add(start.wrapping_mul(0x9e37_79b9))));
     let parts = Parts {
@@ -307,6 +318,7 @@ async fn start(plan: &GatewayBuilder, folder: &TempDir, start: u64, tokens: Vec<
         rules: plan.rules.clone(),
         limits: plan.limits.clone(),
         config: Arc::clone(&plan.config) as _,
+        node: plan.node.clone(),
     };
     let services = Services::start(parts).await.expect("the services start");
     plan.config.tell_through(&services);
@@ -314,6 +326,16 @@ async fn start(plan: &GatewayBuilder, folder: &TempDir, start: u64, tokens: Vec<
     let recovered = services.runs.recover().await.expect("unfinished runs are taken up");
     let listeners = listen(plan, &services);
     Started { services, store, recovered, listeners }
+}
+
+fn open(folder: &TempDir) -> Arc<dyn Store> {
+    // What a test is after is the order of things, not whether they survive a power cut.
+    let options = SqliteOptions {
+        durability: Durability::Normal,
+        busy_timeout: Duration::from_secs(1),
+        ..SqliteOptions::default()
+    };
+    Arc::new(SqliteStore::open(folder.path().join("test.db"), options).expect("the temporary database opens"))
 }
 
 fn housed(mut agent: model::Agent, folder: &TempDir) -> model::Agent {

@@ -7,6 +7,7 @@
 
 pub mod builder;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod contents;
 pub mod gateway;
@@ -17,6 +18,7 @@ pub mod transcript;
 
 pub use builder::{Dialect, GatewayBuilder};
 pub use client::{Incoming, WsClient};
+pub use cluster::{Hub, SharedDatabase};
 pub use config::ScriptedConfig;
 pub use contents::Contents;
 pub use gateway::TestGateway;

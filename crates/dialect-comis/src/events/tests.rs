@@ -70,6 +70,7 @@ fn a_turn_is_told_as_received_streaming_and_sent() {
         text: "Hi".into(),
         origin: "comis".into(),
         pending: false,
+        owner: model::Fence(0),
     };
     let told = fixture.told(accepted);
     assert_eq!(told[0].0, "message:received");
@@ -111,6 +112,7 @@ fn a_sub_agent_is_told_with_its_parent_and_to_no_channel() {
         text: "Count".into(),
         origin: "comis".into(),
         pending: false,
+        owner: model::Fence(0),
     };
     let spawned = json!({
         "runId": "run_1", "parentSessionKey": "agent:main:main", "agentId": "work", "task": "Count", "timestamp": AT,
@@ -216,6 +218,7 @@ fn names_and_fields_are_those_of_the_published_api() {
             text: "t".into(),
             origin: "comis".into(),
             pending: true,
+            owner: model::Fence(0),
         },
         Event::RunAccepted {
             run: child(),
@@ -223,6 +226,7 @@ fn names_and_fields_are_those_of_the_published_api() {
             text: "t".into(),
             origin: "comis".into(),
             pending: false,
+            owner: model::Fence(0),
         },
         ended(child(), completed(), "done"),
         Event::RunStarted { run: run(), seq: 0, model: "m".into() },

@@ -115,6 +115,7 @@ impl Gateway {
             rules: SessionRules::default(),
             limits: setup.limits,
             config: Arc::new(NoConfig),
+            node: services::NodeOptions::new("test"),
         })
         .await
         .expect("services start");

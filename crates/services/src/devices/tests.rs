@@ -20,7 +20,24 @@ async fn house() -> House {
         Arc::new(SqliteStore::open(folder.path().join("test.db"), SqliteOptions::default()).unwrap());
     let clock = Arc::new(FixedClock::at(1_790_000_000_000));
     let ids = Arc::new(Ids::seeded(Arc::clone(&clock) as Arc<dyn Clock>, 1));
-    let (bus, _) = crate::log::open(&store).await.unwrap();
+    let info = crate::GatewayInfo {
+        version: "0.0.0",
+        build: "test",
+        started_at: clock.now(),
+        instance_id: String::from("i"),
+        host: String::from("test"),
+        home: folder.path().to_owned(),
+        pid: 1,
+    };
+    let joining = crate::cluster::Joining {
+        store: Arc::clone(&store),
+        clock: clock.clone(),
+        ids: &ids,
+        info: &info,
+        options: crate::NodeOptions::new("test"),
+    };
+    let cluster = crate::Cluster::join(joining).await.unwrap();
+    let (bus, _) = crate::log::open(&store, &cluster).await.unwrap();
     let tokens = Arc::new(Tokens::load(Arc::clone(&store), clock.clone(), Arc::clone(&ids)).await.unwrap());
     let parts = Parts { store, clock: clock.clone(), ids, bus: Arc::clone(&bus), tokens: Arc::clone(&tokens) };
     House { devices: Devices::open(parts).await.unwrap(), tokens, bus, clock, _folder: folder }

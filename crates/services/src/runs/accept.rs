@@ -66,6 +66,8 @@ pub struct StartGuard {
     runs: Arc<Runs>,
     key: SessionKey,
     id: RunId,
+    /// This node drives the run; else the one that does is told.
+    is_here: bool,
 }
 
 impl StartGuard {
@@ -76,8 +78,11 @@ impl StartGuard {
 
 impl Drop for StartGuard {
     fn drop(&mut self) {
-        self.runs.mailboxes.release(&self.key, &self.id);
-        self.runs.pump(&self.key);
+        if self.is_here {
+            self.runs.release(&self.key, &self.id);
+        } else {
+            self.runs.cluster.outbox().go(self.id.clone());
+        }
     }
 }
 
@@ -174,7 +179,7 @@ impl Runs {
             Some(id) => Some(self.id_locks.lock(id).await),
             None => None,
         };
-        let known = self.live.get(&id).map(|live| live.run());
+        let known = self.live.get(&id).filter(|live| live.is_here).map(|live| live.run());
         if let Some(run) = known.or_else(|| self.finished.get(&id, self.clock.now())) {
             return duplicate(run, &new.session);
         }
@@ -200,6 +205,15 @@ impl Runs {
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
         self.live.insert(Arc::clone(&live));
         match self.store_run(run, &live, new, pending).await? {
+            Written::New(run) if run.owner != self.cluster.me() => {
+                self.mailboxes.withdraw(&key, &id);
+                self.live.insert(LiveRun::elsewhere(Run::clone(&run), self.channels.open(&id)));
+                place.kept = true;
+                drop(place);
+                metrics::counter!("patchbay_runs_accepted_total", "origin" => run.origin.clone()).increment(1);
+                let start = StartGuard { runs: Arc::clone(&self), key, id, is_here: false };
+                Ok(Accepted { run: *run, duplicate: false, pending: true, start: Some(start) })
+            }
             Written::New(run) => {
                 place.kept = true;
                 drop(place);
@@ -215,7 +229,7 @@ impl Runs {
                     self.finish_unstarted(&live, live.cause()).await?;
                     return Ok(Accepted { run: live.run(), duplicate: false, pending, start: None });
                 }
-                let start = StartGuard { runs: Arc::clone(&self), key, id };
+                let start = StartGuard { runs: Arc::clone(&self), key, id, is_here: true };
                 Ok(Accepted { run: *run, duplicate: false, pending, start: Some(start) })
             }
             Written::Known(run) => duplicate(*run, &key),
@@ -245,13 +259,15 @@ impl Runs {
             error: None,
             response: None,
             awaiting: None,
-            owner: model::Fence(0),
+            owner: self.cluster.me(),
         }
     }
 
     async fn store_run(&self, run: Run, live: &Arc<LiveRun>, new: NewRun, pending: bool) -> Result<Written, OpError> {
-        let live = Arc::clone(live);
-        let has_given_id = new.id.is_some();
+        let (live, me) = (Arc::clone(live), self.cluster.me());
+        let (has_given_id, only_when_free) = (new.id.is_some(), new.only_when_free);
+        let is_shared = self.cluster.is_shared();
+        let limit = self.limits().session_queue;
         let prelude: Vec<(MessageId, NewMessage)> =
             new.prelude.into_iter().map(|message| (self.ids.message(), message)).collect();
         let message = match new.answers_call {
@@ -264,10 +280,17 @@ impl Runs {
                 if has_given_id && let Some(known) = tx.runs().get(&run.id)? {
                     return Ok(Written::Known(Box::new(known)));
                 }
+                let owner =
+                    if is_shared { tx.nodes().owner_of(&run.session_key)?.unwrap_or(run.owner) } else { run.owner };
+                if owner != run.owner {
+                    // Its queue is another node's.
+                    let waiting = tx.runs().unfinished_of(&run.session_key)?.len();
+                    check_queue(&run.session_key, waiting as u64, u64::from(limit), only_when_free)?;
+                }
                 let now = run.accepted_at;
                 let mut session = open_session(tx, &run.session_key, run.session_id.clone(), now)?;
                 // Whoever cancelled it already was told so; it must not go on after a restart.
-                let run = Run { session_id: session.id.clone(), stop_cause: live.run().stop_cause, ..run };
+                let run = Run { session_id: session.id.clone(), stop_cause: live.run().stop_cause, owner, ..run };
                 for (id, body) in &prelude {
                     append_message(tx, &mut session, id, None, now, body)?;
                 }
@@ -280,7 +303,8 @@ impl Runs {
                         message_id: run.message_id.clone(),
                         text: message.content.text().into_owned(),
                         origin: run.origin.clone(),
-                        pending,
+                        pending: pending || owner != me,
+                        owner,
                     };
                     tx.events_mut().append(now, &event)?;
                 }
@@ -288,6 +312,17 @@ impl Runs {
             })
             .await
     }
+}
+
+/// Whether another message may wait behind those that are unfinished, one of which is active.
+fn check_queue(key: &SessionKey, unfinished: u64, limit: u64, only_when_free: bool) -> Result<(), OpError> {
+    if only_when_free && unfinished > 0 {
+        return Err(OpError::busy(format!("session `{key}` is busy"), 1000));
+    }
+    if unfinished > limit {
+        return Err(OpError::busy(format!("session `{key}` has too many waiting messages"), 1000));
+    }
+    Ok(())
 }
 
 /// A message whose id is taken: the run that has it, when it is the same conversation. Any other is

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use model::{Noun, OpError, RunState, SessionKey, StopCause};
 
+use tokio::time::Instant;
+
 use super::Runs;
 use crate::sessions::{CompactOptions, Compaction, MessagePage};
 
 /// How long a caller that changes a session waits for its active run.
 const QUIET_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a session that another node holds is looked at.
+const HOLD_LOOK: Duration = Duration::from_millis(100);
 
 /// What became of a session that was cut down to its newest messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +35,17 @@ pub(crate) struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.runs.mailboxes.let_go(&self.key);
-        self.runs.pump(&self.key);
+        let (runs, key) = (Arc::clone(&self.runs), self.key.clone());
+        if runs.cluster.is_shared() {
+            runs.lifecycle.clone().spawn(async move {
+                runs.let_go_everywhere(&key).await;
+                runs.mailboxes.let_go(&key);
+                runs.pump(&key);
+            });
+        } else {
+            runs.mailboxes.let_go(&key);
+            runs.pump(&key);
+        }
     }
 }
 
@@ -54,8 +68,56 @@ impl Runs {
     pub(crate) async fn hold(self: &Arc<Self>, key: &SessionKey, limit: Duration) -> Option<Held> {
         self.mailboxes.wish(key);
         let _wish = Wish { runs: self, key };
-        let is_held = self.mailboxes.hold(key, limit).await;
-        is_held.then(|| Held { runs: Arc::clone(self), key: key.clone() })
+        let deadline = Instant::now() + limit;
+        if !self.mailboxes.hold(key, limit).await {
+            return None;
+        }
+        if self.cluster.is_shared() && !self.hold_everywhere(key, deadline).await {
+            self.mailboxes.let_go(key);
+            return None;
+        }
+        Some(Held { runs: Arc::clone(self), key: key.clone() })
+    }
+
+    /// Waits until no other node drives or holds the session, then holds it for this one: what is
+    /// accepted for it from here on waits here. `false` when the time is up first.
+    async fn hold_everywhere(&self, key: &SessionKey, deadline: Instant) -> bool {
+        loop {
+            let changed = self.live.appeared();
+            match self.try_hold_everywhere(key).await {
+                Ok(true) => return true,
+                Ok(false) if Instant::now() >= deadline => return false,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, session = %key, "the session could not be held");
+                    return false;
+                }
+            }
+            // The end of a run elsewhere is told; that of another node's hold is not.
+            let _ = tokio::time::timeout_at(deadline.min(Instant::now() + HOLD_LOOK), changed).await;
+        }
+    }
+
+    async fn try_hold_everywhere(&self, key: &SessionKey) -> Result<bool, OpError> {
+        let (key, me) = (key.clone(), self.cluster.me());
+        self.store
+            .write::<_, OpError, _>(move |tx| {
+                let is_free = tx.nodes().owner_of(&key)?.is_none_or(|owner| owner == me);
+                if is_free {
+                    tx.nodes_mut().hold(&key, me)?;
+                }
+                Ok(is_free)
+            })
+            .await
+    }
+
+    /// Lets go of a session for all nodes. Should that fail, it stays this node's until its end.
+    pub(super) async fn let_go_everywhere(&self, key: &SessionKey) {
+        let (wanted, me) = (key.clone(), self.cluster.me());
+        let let_go = self.store.write::<_, OpError, _>(move |tx| Ok(tx.nodes_mut().let_go(&wanted, me)?));
+        if let Err(error) = let_go.await {
+            tracing::warn!(%error, session = %key, "the session stays with this node");
+        }
     }
 
     /// Compacts a session once its active run is over; waits for that at most 30 s.

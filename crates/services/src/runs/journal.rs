@@ -58,8 +58,8 @@ impl Journal for TurnJournal {
     fn text(&self, text: &str) {
         let delta = self.live.add_text(text);
         let (runs, live) = (&self.runs, &self.live);
-        let has_followers = live.channel.receiver_count() > 0;
-        let envelope = runs.bus.publish_ephemeral(runs.clock.now(), has_followers, || Event::RunDelta {
+        let is_wanted = live.channel.receiver_count() > 0 || runs.cluster.has_peers();
+        let envelope = runs.bus.publish_ephemeral(runs.clock.now(), is_wanted, || Event::RunDelta {
             run: live.reference.clone(),
             seq: delta.seq,
             index: delta.index,
@@ -67,6 +67,7 @@ impl Journal for TurnJournal {
             so_far: delta.so_far,
         });
         if let Some(envelope) = envelope {
+            runs.tell_others(live, &envelope);
             let _ = live.channel.send(envelope);
         }
     }
@@ -74,14 +75,15 @@ impl Journal for TurnJournal {
     fn reasoning(&self, text: &str) {
         let delta = self.live.add_thinking(text);
         let (runs, live) = (&self.runs, &self.live);
-        let has_followers = live.channel.receiver_count() > 0;
-        let envelope = runs.bus.publish_ephemeral(runs.clock.now(), has_followers, || Event::RunThinking {
+        let is_wanted = live.channel.receiver_count() > 0 || runs.cluster.has_peers();
+        let envelope = runs.bus.publish_ephemeral(runs.clock.now(), is_wanted, || Event::RunThinking {
             run: live.reference.clone(),
             seq: delta.seq,
             text: Arc::from(text),
             so_far: delta.so_far,
         });
         if let Some(envelope) = envelope {
+            runs.tell_others(live, &envelope);
             let _ = live.channel.send(envelope);
         }
     }

@@ -9,21 +9,59 @@ use store::PendingInput;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::RemoteText;
+
 /// Unfinished runs by id.
 #[derive(Default)]
 pub(crate) struct LiveRuns {
-    runs: Mutex<HashMap<RunId, Arc<LiveRun>>>,
+    known: Mutex<Known>,
     appeared: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    runs: HashMap<RunId, Arc<LiveRun>>,
+    /// How many of them this node drives.
+    here: usize,
+    /// Those that other nodes drive, by session, in the order in which they were accepted.
+    elsewhere: HashMap<SessionKey, Vec<RunId>>,
+}
+
+impl Known {
+    fn remove(&mut self, id: &RunId) -> Option<Arc<LiveRun>> {
+        let live = self.runs.remove(id)?;
+        if live.is_here {
+            self.here -= 1;
+        } else if let Some(others) = self.elsewhere.get_mut(&live.key) {
+            others.retain(|other| other != id);
+            if others.is_empty() {
+                self.elsewhere.remove(&live.key);
+            }
+        }
+        Some(live)
+    }
 }
 
 impl LiveRuns {
     pub(crate) fn get(&self, id: &RunId) -> Option<Arc<LiveRun>> {
-        self.lock().get(id).cloned()
+        self.lock().runs.get(id).cloned()
     }
 
+    /// Takes the place of what was known of the run before; whoever waits for that looks again.
     pub(crate) fn insert(&self, live: Arc<LiveRun>) {
         let id = live.reference.run_id.clone();
-        self.lock().insert(id, live);
+        let mut known = self.lock();
+        let before = known.remove(&id);
+        if live.is_here {
+            known.here += 1;
+        } else {
+            known.elsewhere.entry(live.key.clone()).or_default().push(id.clone());
+        }
+        known.runs.insert(id, live);
+        drop(known);
+        if let Some(before) = before {
+            before.mark_ended();
+        }
         self.appeared.notify_waiters();
     }
 
@@ -35,8 +73,14 @@ impl LiveRuns {
         self.appeared.notify_waiters();
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+    /// How many runs this node drives.
+    pub(crate) fn here(&self) -> usize {
+        self.lock().here
+    }
+
+    /// Runs of a session that other nodes drive, in the order in which they were accepted.
+    pub(crate) fn elsewhere(&self, session: &SessionKey) -> Vec<RunId> {
+        self.lock().elsewhere.get(session).cloned().unwrap_or_default()
     }
 
     /// Resolves when a run begins or ends after this call.
@@ -46,8 +90,8 @@ impl LiveRuns {
         notified
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Arc<LiveRun>>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,6 +106,8 @@ pub struct LiveSnapshot {
 }
 
 pub struct LiveRun {
+    /// This node drives it; else this is what it knows of a run that another node drives.
+    pub(crate) is_here: bool,
     pub(crate) reference: RunRef,
     pub(crate) key: SessionKey,
     pub(crate) channel: broadcast::Sender<Arc<Envelope>>,
@@ -93,8 +139,24 @@ pub(crate) struct Delta {
 }
 
 impl LiveRun {
+    /// A run that this node drives.
     pub(crate) fn new(run: Run, channel: broadcast::Sender<Arc<Envelope>>, inputs: Vec<PendingInput>) -> Arc<Self> {
+        Self::made(run, channel, inputs, true)
+    }
+
+    /// A run that another node drives.
+    pub(crate) fn elsewhere(run: Run, channel: broadcast::Sender<Arc<Envelope>>) -> Arc<Self> {
+        Self::made(run, channel, Vec::new(), false)
+    }
+
+    fn made(
+        run: Run,
+        channel: broadcast::Sender<Arc<Envelope>>,
+        inputs: Vec<PendingInput>,
+        is_here: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            is_here,
             reference: reference(&run),
             key: run.session_key.clone(),
             channel,
@@ -156,6 +218,40 @@ impl LiveRun {
         Delta { seq: self.next_seq(), index, so_far: state.text.clone() }
     }
 
+    /// Takes in a piece of text that another node tells of; gives what is new of it. `Err` when what
+    /// comes before it is not known here.
+    pub(crate) fn take_text(&self, piece: &RemoteText) -> Result<Option<(String, Delta)>, ()> {
+        let mut state = self.lock();
+        let State { text, thinking, chunks, .. } = &mut *state;
+        let so_far = if piece.thinking { thinking } else { text };
+        let known = so_far.len();
+        if piece.start > known {
+            return Err(());
+        }
+        let Some(new) = piece.text.get(known - piece.start..).filter(|new| !new.is_empty()) else { return Ok(None) };
+        if piece.message >= known && piece.message != so_far.message_start() {
+            *so_far = so_far.next_message();
+        }
+        *so_far = so_far.push(new);
+        if !piece.thinking {
+            *chunks = piece.index + 1;
+        }
+        Ok(Some((new.to_owned(), Delta { seq: piece.seq, index: piece.index, so_far: so_far.clone() })))
+    }
+
+    /// The text so far as a piece for those who have not seen its beginning; `None` when nothing was said yet.
+    pub(crate) fn whole_text(&self, thinking: bool) -> Option<(u64, TextSoFar)> {
+        let state = self.lock();
+        let so_far = if thinking { &state.thinking } else { &state.text };
+        (!so_far.is_empty()).then(|| (state.chunks.saturating_sub(1), so_far.clone()))
+    }
+
+    /// Another node begins it anew from its last written step: what it said of an unwritten one is void.
+    pub(crate) fn restart_text(&self) {
+        let mut state = self.lock();
+        (state.text, state.thinking, state.chunks) = (TextSoFar::new(), TextSoFar::new(), 0);
+    }
+
     /// What is written from here on belongs to the next message of the run.
     pub(crate) fn next_message(&self) {
         let mut state = self.lock();
@@ -193,7 +289,11 @@ impl LiveRun {
     }
 
     pub(crate) fn push_input(&self, input: PendingInput) {
-        self.lock().inputs.push_back(input);
+        let mut state = self.lock();
+        if !state.inputs.iter().any(|known| known.id == input.id) {
+            state.inputs.push_back(input);
+        }
+        drop(state);
         self.input_arrived.notify_one();
     }
 

@@ -17,13 +17,14 @@ mod journal;
 mod live;
 mod mailbox;
 mod recover;
+mod remote;
 mod task;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use events::EventBus;
-use model::{Clock, Ids, Noun, OpError, Run, RunId, SessionKey, StopCause};
+use model::{Clock, Event, Ids, Noun, OpError, Run, RunId, SessionKey, SessionKind, StopCause};
 use store::{PendingInput, Store};
 
 pub use accept::{Accepted, NewRun, StartGuard};
@@ -31,9 +32,11 @@ pub use follow::{FollowItem, RunFollower};
 pub use held::Truncated;
 pub use live::{LiveRun, LiveSnapshot};
 pub use recover::Recovered;
+pub(crate) use remote::Follower;
 
 use crate::agents::Agents;
 use crate::archive::Archive;
+use crate::cluster::Cluster;
 use crate::lifecycle::Lifecycle;
 use crate::log::RunChannels;
 use crate::models::Models;
@@ -47,6 +50,7 @@ pub(crate) struct Parts {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub bus: Arc<EventBus>,
+    pub cluster: Arc<Cluster>,
     pub channels: Arc<RunChannels>,
     pub lifecycle: Lifecycle,
     pub agents: Arc<Agents>,
@@ -62,6 +66,7 @@ pub struct Runs {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) bus: Arc<EventBus>,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) channels: Arc<RunChannels>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) agents: Arc<Agents>,
@@ -98,13 +103,27 @@ pub enum Responded {
 
 impl Runs {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, clock, ids, bus, channels, lifecycle, agents, models, sessions, archive, tools, limits } =
-            parts;
+        let Parts {
+            store,
+            clock,
+            ids,
+            bus,
+            cluster,
+            channels,
+            lifecycle,
+            agents,
+            models,
+            sessions,
+            archive,
+            tools,
+            limits,
+        } = parts;
         Arc::new(Self {
             store,
             clock,
             ids,
             bus,
+            cluster,
             channels,
             lifecycle,
             agents,
@@ -131,7 +150,7 @@ impl Runs {
 
     /// The run as it is now, from memory while it lives, else from the store.
     pub async fn get(&self, id: &RunId) -> Result<Option<Run>, OpError> {
-        if let Some(live) = self.live.get(id) {
+        if let Some(live) = self.live.get(id).filter(|live| live.is_here) {
             return Ok(Some(live.run()));
         }
         self.stored(id).await
@@ -166,19 +185,26 @@ impl Runs {
     /// away, is not among them.
     pub fn active_of(&self, session: &SessionKey) -> Vec<RunId> {
         let is_over = |id: &RunId| self.live.get(id).is_none_or(|live| live.run().state.is_over());
-        self.mailboxes.unfinished(session).into_iter().filter(|id| !is_over(id)).collect()
+        self.unfinished_of(session).into_iter().filter(|id| !is_over(id)).collect()
     }
 
-    /// Unfinished runs of the gateway.
+    /// Those that this node drives, the active one first, then those of another one.
+    fn unfinished_of(&self, session: &SessionKey) -> Vec<RunId> {
+        let mut unfinished = self.mailboxes.unfinished(session);
+        unfinished.extend(self.live.elsewhere(session));
+        unfinished
+    }
+
+    /// Unfinished runs that this node drives.
     pub fn unfinished_count(&self) -> usize {
-        self.live.len()
+        self.live.here()
     }
 
-    /// Waits until no run is unfinished.
+    /// Waits until this node drives no run.
     pub async fn idle(&self) {
         loop {
             let changed = self.live.appeared();
-            if self.live.len() == 0 {
+            if self.live.here() == 0 {
                 return;
             }
             changed.await;
@@ -221,35 +247,48 @@ impl Runs {
 
     /// Asks a run to stop. Returns once it is marked; its terminal event follows.
     pub async fn cancel(self: &Arc<Self>, id: &RunId, cause: StopCause) -> Result<Cancelled, OpError> {
-        let Some(live) = self.live.get(id) else {
-            let run = self.stored(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))?;
-            return Ok(Cancelled { changed: false, run });
+        let Some(live) = self.live.get(id).filter(|live| live.is_here) else {
+            return self.cancel_elsewhere(id, cause).await;
         };
         if live.run().state.is_over() {
             return Ok(Cancelled { changed: false, run: live.run() });
         }
+        self.cancel_here(&live, cause).await?;
+        Ok(Cancelled { changed: true, run: live.run() })
+    }
+
+    async fn cancel_here(self: &Arc<Self>, live: &Arc<LiveRun>, cause: StopCause) -> Result<(), OpError> {
+        let id = &live.reference.run_id;
         live.stop(cause);
         if self.mailboxes.withdraw(&live.key, id) {
-            self.finish_unstarted(&live, cause).await?;
+            self.finish_unstarted(live, cause).await?;
             self.pump(&live.key);
         } else {
             self.remember_stop(id, cause).await?;
         }
-        Ok(Cancelled { changed: true, run: live.run() })
+        Ok(())
+    }
+
+    /// Another node drives it, or none: what is written down reaches whoever does.
+    async fn cancel_elsewhere(&self, id: &RunId, cause: StopCause) -> Result<Cancelled, OpError> {
+        let changed = self.remember_stop(id, cause).await?;
+        let run = self.stored(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))?;
+        Ok(Cancelled { changed, run })
     }
 
     /// Writes down that a run shall stop: whoever was told so must not see it go on after a restart.
-    async fn remember_stop(&self, id: &RunId, cause: StopCause) -> Result<(), OpError> {
-        let id = id.clone();
+    /// Gives `false` when it was over.
+    async fn remember_stop(&self, id: &RunId, cause: StopCause) -> Result<bool, OpError> {
+        let (id, by, now) = (id.clone(), self.cluster.me(), self.clock.now());
         self.store
             .write::<_, OpError, _>(move |tx| {
-                if let Some(run) = tx.runs().get(&id)?
-                    && !run.state.is_over()
-                    && run.stop_cause.is_none()
-                {
+                let Some(run) = tx.runs().get(&id)?.filter(|run| !run.state.is_over()) else { return Ok(false) };
+                if run.stop_cause.is_none() {
+                    let event = Event::StopAsked { run: live::reference(&run), cause, by };
                     tx.runs_mut().update(&Run { stop_cause: Some(cause), ..run })?;
+                    tx.events_mut().append(now, &event)?;
                 }
-                Ok(())
+                Ok(true)
             })
             .await
     }
@@ -262,7 +301,7 @@ impl Runs {
     ) -> Result<Vec<RunId>, OpError> {
         let mut stopped = Vec::new();
         // Waiting runs first, so that none of them starts when the active one ends.
-        for id in self.mailboxes.unfinished(session).into_iter().rev() {
+        for id in self.unfinished_of(session).into_iter().rev() {
             if self.cancel(&id, cause).await?.changed {
                 stopped.push(id);
             }
@@ -273,41 +312,54 @@ impl Runs {
 
     /// Hands further input to an unfinished run. It is stored before this returns.
     pub async fn respond(&self, id: &RunId, text: &str) -> Result<Responded, OpError> {
-        let Some(live) = self.live.get(id) else {
-            return match self.stored(id).await? {
-                Some(_) => Ok(Responded::Ended),
-                None => Err(OpError::not_found(Noun::Run, id)),
-            };
-        };
+        let live = self.live.get(id);
+        if live.is_none() {
+            let run = self.stored(id).await?.ok_or_else(|| OpError::not_found(Noun::Run, id))?;
+            if run.state.is_over() {
+                return Ok(Responded::Ended);
+            }
+        }
         let limit = usize::try_from(self.limits().run_inputs).unwrap_or(usize::MAX);
         let input = PendingInput { id: self.ids.input(), text: text.to_owned(), at: self.clock.now() };
         let (run_id, stored) = (id.clone(), input.clone());
+        let (by, now) = (self.cluster.me(), self.clock.now());
         let accepted = self
             .store
             .write::<_, OpError, _>(move |tx| {
-                let unfinished = tx.runs().get(&run_id)?.is_some_and(|run| !run.state.is_over());
-                if !unfinished {
-                    return Ok(false);
-                }
+                let Some(run) = tx.runs().get(&run_id)?.filter(|run| !run.state.is_over()) else {
+                    return Ok(None);
+                };
                 if tx.runs().inputs(&run_id)?.len() >= limit {
                     return Err(OpError::busy(format!("{limit} inputs already wait for run `{run_id}`"), 1000));
                 }
                 tx.runs_mut().add_input(&run_id, &stored)?;
-                Ok(true)
+                if run.session_key.kind() != SessionKind::Ephemeral {
+                    let event = Event::InputAccepted { run: live::reference(&run), input_id: stored.id.clone(), by };
+                    tx.events_mut().append(now, &event)?;
+                }
+                Ok(Some(run.awaiting.is_some()))
             })
             .await?;
-        if !accepted {
-            return Ok(Responded::Ended);
+        let Some(mut was_waiting) = accepted else { return Ok(Responded::Ended) };
+        if let Some(live) = live.filter(|live| live.is_here) {
+            was_waiting = live.is_awaiting_input();
+            live.push_input(input);
         }
-        let was_waiting = live.is_awaiting_input();
-        live.push_input(input);
         Ok(if was_waiting { Responded::Delivered } else { Responded::Queued })
     }
 
-    /// Removes sessions that were idle for too long and events that nobody can resume from any more.
-    pub async fn tidy(self: &Arc<Self>) -> Result<(), OpError> {
+    /// Removes sessions that were idle for too long and events that nobody can resume from any more;
+    /// one node of the cluster does it, at most once in `every`.
+    pub async fn tidy(self: &Arc<Self>, every: Duration) -> Result<(), OpError> {
+        if self.cluster.is_shared() {
+            let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);
+            let due = model::Timestamp::from_ms(self.clock.now().as_ms() / every * every);
+            if !self.cluster.claim("tidy", due).await? {
+                return Ok(());
+            }
+        }
         for key in self.sessions.expired().await? {
-            if self.mailboxes.unfinished(&key).is_empty() {
+            if self.unfinished_of(&key).is_empty() {
                 self.delete_session(&key).await?;
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent::{OpenCall, Turn, TurnEnd, TurnLimits, TurnOutcome};
 use futures_util::FutureExt;
 use model::{
-    Agent, ErrorKind, Event, InputId, MessageId, ModelRef, NewMessage, OpError, Role, Run, RunError, RunOutcome,
+    Agent, ErrorKind, Event, Fence, InputId, MessageId, ModelRef, NewMessage, OpError, Role, Run, RunError, RunOutcome,
     RunState, Session, SessionKey, SessionKind, StopCause, Timestamp, ToolCallRecord, ToolCallState,
 };
 use providers::Sampling;
@@ -279,7 +279,9 @@ impl Runs {
         loop {
             let (row, message, event) = (run.clone(), message.clone(), event.clone());
             let fresh = self.ids.session();
-            let written = self.store.write::<_, OpError, _>(move |tx| end_run(tx, &row, message, event, fresh)).await;
+            let holder = self.holder();
+            let written =
+                self.store.write::<_, OpError, _>(move |tx| end_run(tx, &row, message, event, fresh, holder)).await;
             match written {
                 Ok(written) => return Some(written),
                 Err(error) => {
@@ -356,15 +358,32 @@ impl Runs {
                     tracing::warn!(%error, "the session could not be compacted");
                 }
             }
+            if self.cluster.is_shared() {
+                self.let_go_everywhere(key).await;
+            }
         }
         self.mailboxes.done(key, id);
         self.pump(key);
+    }
+
+    /// Who holds a session that is to be shortened after the run; nobody has to where this node is alone.
+    fn holder(&self) -> Option<Holder> {
+        let rules = self.sessions.rules();
+        (self.cluster.is_shared() && rules.compaction.enabled)
+            .then(|| Holder { me: self.cluster.me(), threshold: rules.compaction.threshold })
     }
 
     fn wants_compaction(&self, written: Written) -> bool {
         let rules = &self.sessions.rules().compaction;
         rules.enabled && written.session_tokens > rules.threshold
     }
+}
+
+/// Keeps a session that has grown too long from other nodes.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    me: Fence,
+    threshold: u64,
 }
 
 /// What was written with the end of a run.
@@ -435,6 +454,7 @@ fn end_run(
     message: Option<(MessageId, NewMessage)>,
     event: Event,
     fresh: model::SessionId,
+    holder: Option<Holder>,
 ) -> Result<Written, OpError> {
     const NOTHING: Written = Written { session_tokens: 0 };
     let now = run.ended_at.unwrap_or(run.accepted_at);
@@ -462,6 +482,10 @@ fn end_run(
     tx.runs_mut().clear_inputs(&run.id)?;
     let event = close_calls(tx, run, event, now)?;
     tx.events_mut().append(now, &event)?;
+    if let Some(holder) = holder.filter(|holder| session.token_count > holder.threshold) {
+        // No other node may start a run before this one has shortened the session.
+        tx.nodes_mut().hold(&run.session_key, holder.me)?;
+    }
     Ok(Written { session_tokens: session.token_count })
 }
 

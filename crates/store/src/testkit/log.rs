@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Cursor, EndReason, Event, InputId, MessageId, Role, RunId, RunOutcome, RunRef, SessionId, StopCause, TextSoFar,
-    TokenId, ToolCall, Usage,
+    Cursor, EndReason, Event, Fence, InputId, MessageId, Role, RunId, RunOutcome, RunRef, SessionId, StopCause,
+    TextSoFar, TokenId, ToolCall, Usage,
 };
 use tokio::task::JoinSet;
 
@@ -88,6 +88,7 @@ fn durable_events() -> Vec<Event> {
             text: odd_text(),
             origin: "comis".into(),
             pending: true,
+            owner: Fence(7),
         },
         Event::RunStarted { run: run.clone(), seq: 0, model: String::from("mock/echo") },
         Event::ToolStarted {
@@ -106,6 +107,9 @@ fn durable_events() -> Vec<Event> {
             is_error: true,
             duration_ms: 12,
         },
+        Event::InputAccepted { run: run.clone(), input_id: InputId::trusted("inp_2"), by: Fence(3) },
+        Event::StopAsked { run: run.clone(), cause: StopCause::StopCommand, by: Fence(0) },
+        Event::RunTakenOver { run: run.clone(), from: Fence(1), to: Fence(u64::MAX), node: odd_text() },
         Event::InputRequested {
             run,
             input_id: InputId::trusted("inp_1"),
@@ -115,6 +119,9 @@ fn durable_events() -> Vec<Event> {
         ended(RunOutcome::Completed { reason: EndReason::ContentFilter }, true),
         ended(RunOutcome::Cancelled { cause: StopCause::ClientGone }, false),
         ended(RunOutcome::Failed { kind: "provider_failed".into(), message: odd_text() }, true),
+        Event::TokenCreated { token_id: TokenId::trusted("tok_1") },
+        Event::NodeJoined { node: odd_text(), fence: Fence(2) },
+        Event::NodeLeft { node: String::from("a"), fence: Fence(2), lost: true },
         Event::TokenRevoked { token_id: TokenId::trusted("tok_1") },
         Event::ConfigChanged { changed_keys: vec!["gateway.port".into()], source: "rpc".into() },
         Event::ConfigReloaded { changed_keys: Vec::new(), source: "file".into() },

@@ -214,6 +214,7 @@ fn parts(
         rules: SessionRules::default(),
         limits,
         config: Arc::new(TemporaryConfig),
+        node: services::NodeOptions::new("test"),
     }
 }
 
