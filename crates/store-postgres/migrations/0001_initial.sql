@@ -39,8 +39,8 @@ CREATE TABLE transcripts (
 CREATE INDEX transcripts_by_session ON transcripts (session_key);
 
 CREATE TABLE messages (
-    ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    message_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
+    message_id TEXT COLLATE "C" PRIMARY KEY,
     session_id TEXT COLLATE "C" NOT NULL,
     seq BIGINT NOT NULL,
     run_id TEXT COLLATE "C",
@@ -58,8 +58,8 @@ CREATE INDEX messages_by_run ON messages (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX messages_by_words ON messages USING gin (words) WITH (fastupdate = on, gin_pending_list_limit = 512);
 
 CREATE TABLE runs (
-    ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    run_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
+    run_id TEXT COLLATE "C" PRIMARY KEY,
     session_key TEXT COLLATE "C" NOT NULL,
     session_id TEXT COLLATE "C" NOT NULL,
     agent_id TEXT COLLATE "C" NOT NULL,
@@ -89,8 +89,8 @@ CREATE INDEX runs_by_session ON runs (session_key, ordinal);
 CREATE INDEX runs_unfinished ON runs (session_key, ordinal) WHERE NOT is_over;
 
 CREATE TABLE run_inputs (
-    ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    input_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
+    input_id TEXT COLLATE "C" PRIMARY KEY,
     run_id TEXT COLLATE "C" NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
     text TEXT NOT NULL,
     created_at BIGINT NOT NULL
@@ -98,7 +98,7 @@ CREATE TABLE run_inputs (
 CREATE INDEX run_inputs_by_run ON run_inputs (run_id, ordinal);
 
 CREATE TABLE tool_calls (
-    ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
     run_id TEXT COLLATE "C" NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
     call_id TEXT COLLATE "C" NOT NULL,
     name TEXT COLLATE "C" NOT NULL,
@@ -107,7 +107,7 @@ CREATE TABLE tool_calls (
     result TEXT,
     started_at BIGINT,
     ended_at BIGINT,
-    UNIQUE (run_id, call_id)
+    PRIMARY KEY (run_id, call_id)
 );
 
 CREATE TABLE events (
@@ -130,8 +130,8 @@ CREATE TABLE tokens (
 );
 
 CREATE TABLE facts (
-    ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    fact_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
+    fact_id TEXT COLLATE "C" PRIMARY KEY,
     agent_id TEXT COLLATE "C" NOT NULL,
     text TEXT NOT NULL,
     normalised TEXT COLLATE "C" NOT NULL,
@@ -169,3 +169,11 @@ CREATE TABLE session_holds (
     session_key TEXT COLLATE "C" PRIMARY KEY,
     owner BIGINT NOT NULL
 );
+
+-- The last batch that each writer committed: by it a writer learns what became of a commit whose answer was lost.
+-- The number of the transaction would not do, because a server that crashed gives numbers again.
+CREATE TABLE batches (
+    writer TEXT COLLATE "C" PRIMARY KEY,
+    number BIGINT NOT NULL,
+    committed_at TIMESTAMPTZ NOT NULL
+) WITH (fillfactor = 30);

@@ -72,7 +72,7 @@ impl Address {
 }
 
 fn wrong(reason: &str) -> StoreError {
-    StoreError::Refused(format!("its address is not of the form postgres://user:password@host:5432/database: {reason}"))
+    StoreError::Refused(format!("the address is not of the form postgres://user:password@host:5432/database: {reason}"))
 }
 
 /// What the address says of TLS.
@@ -124,6 +124,8 @@ fn without_tls(url: &str) -> Result<(String, Tls), StoreError> {
         match name {
             "sslmode" => tls.mode = Some(value()),
             "sslrootcert" => tls.roots = Some(value()),
+            // Here nobody would think of hiding it.
+            "password" => return Err(wrong("a password stands before the host")),
             _ => kept.push(parameter),
         }
     }
@@ -187,6 +189,7 @@ mod tests {
             ("postgres://ann:secret@db/g?sslmode=sometimes", "sslmode is `sometimes`"),
             ("postgres://ann:secret@db/g?colour=blue", "unknown option `colour`"),
             ("postgres://ann:secret@db:port/g", "port"),
+            ("postgres://ann@db/g?password=secret", "before the host"),
         ] {
             let refused = parse(url).expect_err(url);
             assert!(refused.contains(reason) && !refused.contains("sec"), "{url}: {refused}");

@@ -35,6 +35,8 @@ pub struct Database {
     failed: RefCell<Option<StoreError>>,
 }
 
+store::repositories!(Database);
+
 /// A statement whose result nobody needs.
 pub enum Step {
     /// `BEGIN`, `SAVEPOINT` and the like.

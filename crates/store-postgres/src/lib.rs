@@ -19,7 +19,6 @@ mod options;
 mod readers;
 mod reconnect;
 mod refusal;
-mod repositories;
 mod runs;
 mod search;
 mod sessions;
@@ -81,12 +80,18 @@ impl PostgresStore {
             // The connection belongs to the thread from its beginning: it is driven there and nowhere else.
             move || {
                 let mut connector = Connector::new(address, options.clone(), WAIT_MAX);
-                let database = connector.connect().and_then(|database| migrate::migrate(&database).map(|()| database));
+                let database = connector.connect().and_then(|database| {
+                    migrate::migrate(&database)?;
+                    let name = database.new_writer()?;
+                    Ok((database, name))
+                });
                 match database {
-                    Ok(database) if opened.send(Ok(())).is_ok() => {
+                    Ok((database, name)) if opened.send(Ok(())).is_ok() => {
                         let batch_max = options.batch_max.max(1);
                         let database = Some(database);
-                        Writer { queue: jobs, orders, connector, batch_max, database, uncertain: None }.run();
+                        let uncertain = None;
+                        Writer { queue: jobs, orders, connector, batch_max, name, number: 0, database, uncertain }
+                            .run();
                     }
                     // Nobody waits for it any more.
                     Ok(_) => {}
@@ -130,6 +135,15 @@ impl PostgresStore {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let readers = self.readers.take_threads();
         Some(move || end(running, readers))
+    }
+}
+
+/// What is wrong with an address, without repeating it; `None` when it can be tried.
+pub fn problem(url: &str) -> Option<String> {
+    match Address::parse(url, &PostgresOptions::default()) {
+        Ok(_) => None,
+        Err(StoreError::Refused(reason)) => Some(reason),
+        Err(other) => Some(other.to_string()),
     }
 }
 

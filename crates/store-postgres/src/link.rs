@@ -26,6 +26,11 @@ const STATEMENTS_MAX: usize = 256;
 /// How much longer than a statement may take we wait for its answer, before the server counts as hanging.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
+/// Every question we ask has an index. While a table is small the server would rather read all of it, and
+/// keep to that plan for a prepared statement until long after the table has grown. Nor does the best way
+/// depend on the values, so that each statement is planned once, not each time.
+const PLANS: &str = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan";
+
 /// How long a connection that is closed in order may take to say so.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -69,7 +74,7 @@ impl Link {
         };
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
-             SET client_min_messages = warning",
+             SET client_min_messages = warning; {PLANS}",
             options.statement_timeout.as_millis(),
             options.lock_timeout.as_millis(),
             options.idle_timeout.as_millis()

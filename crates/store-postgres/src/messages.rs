@@ -75,8 +75,11 @@ impl MessageQueries for Database {
 /// The end of the transcript `$2`.
 const NEXT_SEQ: &str = "COALESCE((SELECT MAX(seq) FROM messages WHERE session_id = $2), 0) + 1";
 
+const NOTE: &str = "INSERT INTO transcripts (session_id, session_key, agent_id)";
+const UNLESS_NOTED: &str = "ON CONFLICT (session_id) DO NOTHING";
+
 impl Database {
-    /// Puts a message at `place`, an expression over `$2` or the parameter `$10`; gives where it stands.
+    /// Puts a message at `place`, or at the end; gives where it stands.
     fn insert_message(
         &self,
         (key, session): (&SessionKey, &SessionId),
@@ -86,9 +89,17 @@ impl Database {
         at: Timestamp,
         body: &NewMessage,
     ) -> Result<i64, StoreError> {
-        let seq = if place.is_some() { "$10" } else { NEXT_SEQ };
+        // A transcript begins with message 1, or with a summary that took the place of others. What no run
+        // wrote may be either, so it is noted on the way.
+        let note = if run.is_none() {
+            format!("WITH noted AS ({NOTE} VALUES ($2, $10, $11) {UNLESS_NOTED}) ")
+        } else {
+            String::new()
+        };
+        let parameters_before = if run.is_none() { 11 } else { 9 };
+        let seq = place.map_or_else(|| NEXT_SEQ.to_owned(), |_| format!("${}", parameters_before + 1));
         let sql = format!(
-            "INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
+            "{note}INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
              VALUES ($1, $2, {seq}, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector)) \
              ON CONFLICT DO NOTHING RETURNING seq"
         );
@@ -103,21 +114,22 @@ impl Database {
             Extra::of(body).map(|extra| json(&extra)).transpose()?,
             search::indexed(body),
         ];
+        if run.is_none() {
+            values.extend(values![key.as_str(), key.agent().as_str()]);
+        }
         values.extend(place.map(Value::from));
-        let given = self.row(&sql, values, |row| get(row, 0))?;
-        let given: i64 = given
+        let given: Option<i64> = self.row(&sql, values, |row| get(row, 0))?;
+        let given = given
             .ok_or_else(|| StoreError::Conflict(format!("the id `{id}` or its place in the transcript is taken")))?;
-        if given == 1 || run.is_none() {
+        if given == 1 && run.is_some() {
             self.note_transcript(key, session)?;
         }
         Ok(given)
     }
 
-    /// A transcript begins with message 1, or with a summary that took the place of others.
     fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
-        let sql = "INSERT INTO transcripts (session_id, session_key, agent_id) VALUES ($1, $2, $3) \
-            ON CONFLICT (session_id) DO NOTHING";
-        self.defer(sql, values![session.as_str(), key.as_str(), key.agent().as_str()])
+        let sql = format!("{NOTE} VALUES ($1, $2, $3) {UNLESS_NOTED}");
+        self.defer(&sql, values![session.as_str(), key.as_str(), key.agent().as_str()])
     }
 }
 

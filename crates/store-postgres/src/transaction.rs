@@ -8,7 +8,7 @@ use store::backend::numbers::stored;
 use crate::columns::{count, get, text};
 use crate::connection::{Database, Step};
 use crate::events::LAST_CURSOR;
-use crate::values::{Value, values};
+use crate::values::values;
 
 /// What all writing transactions of all nodes lock, in the database's own space of locks: "patchbay" in ASCII.
 const WRITE_LOCK: i64 = 0x7061_7463_6862_6179;
@@ -19,9 +19,12 @@ const KEEP_AND_SAVE: &str = "RELEASE SAVEPOINT unit; SAVEPOINT unit";
 const ROLLBACK: &str = "ROLLBACK";
 const UNDO: &str = "ROLLBACK TO SAVEPOINT unit; RELEASE SAVEPOINT unit";
 
-/// The number by which the server remembers what became of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransactionId(pub String);
+/// A batch of one writer, as it is written down with what it commits.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    pub writer: &'a str,
+    pub number: i64,
+}
 
 /// Where a unit of work began.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +33,6 @@ pub struct Mark {
     logged: usize,
     /// The place of its savepoint among what is unsent; elsewhere there is another number by then.
     position: usize,
-}
-
-/// What was learnt when a transaction began.
-pub struct Begun {
-    pub id: TransactionId,
-    /// The node that writes is still one.
-    pub is_node: bool,
 }
 
 /// How a transaction ended.
@@ -51,23 +47,21 @@ pub enum Ended {
 
 impl Database {
     /// Begins a transaction that writes: waits for those of other nodes, and reads where the log stands.
+    /// Gives whether the node that writes is still one.
     ///
     /// The lock is a statement of its own: only a statement that begins behind it sees what those before committed.
-    pub fn begin(&self, fence: Option<Fence>) -> Result<Begun, StoreError> {
+    pub fn begin(&self, fence: Option<Fence>) -> Result<bool, StoreError> {
         self.forget();
         self.control("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         self.defer("SELECT pg_advisory_xact_lock($1)", values![WRITE_LOCK])?;
-        let sql = format!(
-            "SELECT ({LAST_CURSOR}), pg_current_xact_id()::text, \
-             $1::bigint IS NULL OR EXISTS (SELECT 1 FROM nodes WHERE fence = $1)"
-        );
+        let sql =
+            format!("SELECT ({LAST_CURSOR}), $1::bigint IS NULL OR EXISTS (SELECT 1 FROM nodes WHERE fence = $1)");
         let fence = fence.map(|fence| stored(fence.0)).transpose()?;
-        let begun = self.row(&sql, values![fence], |row| {
-            let begun = Begun { id: TransactionId(text(row, 1)?), is_node: get(row, 2)? };
+        let is_node = self.row(&sql, values![fence], |row| {
             self.log.last.set(Some(count(row, 0)?));
-            Ok(begun)
-        });
-        begun?.ok_or_else(|| StoreError::Corrupt(String::from("a transaction has no number")))
+            get(row, 1)
+        })?;
+        Ok(is_node.unwrap_or(false))
     }
 
     /// Begins a view of one moment, taken by its first query.
@@ -96,8 +90,9 @@ impl Database {
     }
 
     /// Keeps what the unit since the mark wrote, as far as the transaction is kept.
-    pub fn keep(&self) {
-        if !self.take_back_savepoint() {
+    pub fn keep(&self, mark: Mark) {
+        // A unit that nothing was sent of cannot have failed on the way: it needs no savepoint.
+        if !self.take_back_savepoint(mark) {
             self.control(KEEP);
         }
     }
@@ -106,16 +101,10 @@ impl Database {
     pub fn undo(&self, mark: Mark) {
         self.log.return_to(mark.log);
         self.logged.set(mark.logged);
-        let is_unsent = {
-            let mut unsent = self.unsent.borrow_mut();
-            // What was sent went out with the savepoint before it: then all that waits is the unit's own.
-            let is_unsent = mark.position > 0
-                && unsent.len() >= mark.position
-                && matches!(unsent[mark.position - 1], Step::Control(SAVE | KEEP_AND_SAVE));
-            unsent.truncate(if is_unsent { mark.position } else { 0 });
-            is_unsent
-        };
-        if !(is_unsent && self.take_back_savepoint()) {
+        let is_unsent = self.is_savepoint_unsent(mark);
+        // Once the savepoint was sent, all that waits is the unit's own.
+        self.unsent.borrow_mut().truncate(if is_unsent { mark.position } else { 0 });
+        if !self.take_back_savepoint(mark) {
             self.control(UNDO);
         }
     }
@@ -128,40 +117,37 @@ impl Database {
         }
     }
 
-    /// Takes back a savepoint that the server has not heard of; gives whether it was so.
-    fn take_back_savepoint(&self) -> bool {
-        let mut unsent = self.unsent.borrow_mut();
-        match unsent.last_mut() {
-            Some(Step::Control(sql)) if *sql == SAVE => {
-                unsent.pop();
-                true
-            }
-            Some(Step::Control(sql)) if *sql == KEEP_AND_SAVE => {
-                *sql = KEEP;
-                true
-            }
-            _ => false,
-        }
+    /// Whether the savepoint of the mark still waits to be sent.
+    fn is_savepoint_unsent(&self, mark: Mark) -> bool {
+        let unsent = self.unsent.borrow();
+        let step = mark.position.checked_sub(1).and_then(|position| unsent.get(position));
+        matches!(step, Some(Step::Control(SAVE | KEEP_AND_SAVE)))
     }
 
-    /// Commits what is open, its events with it.
-    pub fn commit(&self) -> Ended {
+    /// Takes back a savepoint that the server has not heard of; gives whether it was so.
+    fn take_back_savepoint(&self, mark: Mark) -> bool {
+        if !self.is_savepoint_unsent(mark) {
+            return false;
+        }
+        let mut unsent = self.unsent.borrow_mut();
+        match &mut unsent[mark.position - 1] {
+            Step::Control(sql) if *sql == KEEP_AND_SAVE => *sql = KEEP,
+            _ => drop(unsent.remove(mark.position - 1)),
+        }
+        true
+    }
+
+    /// Commits what is open, its events and its stamp with it.
+    pub fn commit(&self, stamp: Stamp<'_>) -> Ended {
         if let Some(error) = self.broken() {
             return Ended::Failed(error);
         }
-        if let Err(error) = self.log_events() {
-            return Ended::Failed(error);
-        }
-        {
-            let mut unsent = self.unsent.borrow_mut();
-            match unsent.last() {
-                // The commit keeps it too.
-                Some(Step::Control(sql)) if *sql == KEEP => _ = unsent.pop(),
-                _ => {}
+        let is_undone = matches!(self.unsent.borrow().last(), Some(Step::Control(sql)) if *sql == ROLLBACK);
+        if !is_undone {
+            if let Err(error) = self.log_events().and_then(|()| self.stamp(stamp)) {
+                return Ended::Failed(error);
             }
-            if !matches!(unsent.last(), Some(Step::Control(sql)) if *sql == ROLLBACK) {
-                unsent.push(Step::Control("COMMIT"));
-            }
+            self.control("COMMIT");
         }
         match self.flush() {
             Ok(()) => Ended::Committed,
@@ -171,30 +157,34 @@ impl Database {
         }
     }
 
+    fn stamp(&self, Stamp { writer, number }: Stamp<'_>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO batches (writer, number, committed_at) VALUES ($1, $2, now()) \
+            ON CONFLICT (writer) DO UPDATE SET number = $2, committed_at = now()";
+        self.defer(sql, values![writer, number])
+    }
+
+    /// A name that no writer has had, and an end to the stamps of those that are long gone.
+    pub fn new_writer(&self) -> Result<String, StoreError> {
+        self.execute("DELETE FROM batches WHERE committed_at < now() - interval '30 days'", Vec::new())?;
+        let name = self.row("SELECT gen_random_uuid()::text", Vec::new(), |row| text(row, 0))?;
+        name.ok_or_else(|| StoreError::Corrupt(String::from("the server made no name")))
+    }
+
     /// Undoes what is open.
     pub fn abandon(&self) -> Result<(), StoreError> {
         self.forget();
         self.link.simple(ROLLBACK)
     }
 
-    /// What became of a transaction whose connection ended: committed or not, or `None` when the
-    /// server does not know any more. Waits until it is over.
-    pub fn fate(&self, id: &TransactionId) -> Result<Option<bool>, StoreError> {
+    /// Whether a batch whose connection ended was committed. Waits until its transaction is over.
+    pub fn is_committed(&self, stamp: Stamp<'_>) -> Result<bool, StoreError> {
         self.forget();
         self.control("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY");
         // Who held the lock has let go of it when its end was written down, not before.
         self.defer("SELECT pg_advisory_xact_lock($1)", values![WRITE_LOCK])?;
-        let asked = self.row("SELECT pg_xact_status($1::text::xid8)", vec![Value::from(id.0.as_str())], |row| {
-            get::<Option<String>>(row, 0)
-        });
-        let fate = match asked {
-            Ok(Some(Some(word))) if word == "committed" => Ok(Some(true)),
-            Ok(Some(Some(word))) if word == "aborted" => Ok(Some(false)),
-            Ok(Some(Some(word))) => Err(StoreError::Unavailable(format!("transaction {} is {word}", id.0))),
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        };
+        let sql = "SELECT EXISTS (SELECT 1 FROM batches WHERE writer = $1 AND number = $2)";
+        let is_committed = self.row(sql, values![stamp.writer, stamp.number], |row| get(row, 0));
         self.abandon()?;
-        fate
+        Ok(is_committed? == Some(true))
     }
 }

@@ -14,13 +14,16 @@ use store::{Outcome, StoreError, StoredEvent, WriteJob};
 
 use crate::connection::Database;
 use crate::reconnect::Connector;
-use crate::transaction::{Begun, Ended, Mark, TransactionId};
+use crate::transaction::{Ended, Mark, Stamp};
 
 pub struct Writer {
     pub queue: Arc<Queue<WriteJob>>,
     pub orders: Arc<Orders>,
     pub connector: Connector,
     pub batch_max: usize,
+    /// The name under which batches are stamped, and the number of the last one.
+    pub name: String,
+    pub number: i64,
     /// `None` while the server is away.
     pub database: Option<Database>,
     /// A batch whose commit may have held; nothing is written before that is known.
@@ -29,7 +32,7 @@ pub struct Writer {
 
 /// A batch whose connection ended while the answer to its commit was on its way.
 pub struct Uncertain {
-    id: TransactionId,
+    number: i64,
     units: Vec<Unit>,
     events: Vec<StoredEvent>,
 }
@@ -66,9 +69,9 @@ impl Writer {
         let (Some(database), Some(uncertain)) = (&self.database, self.uncertain.take()) else {
             return Ok(());
         };
-        match database.fate(&uncertain.id) {
-            Ok(fate) => {
-                uncertain.end(&self.orders, fate);
+        match database.is_committed(Stamp { writer: &self.name, number: uncertain.number }) {
+            Ok(is_committed) => {
+                uncertain.end(&self.orders, Some(is_committed));
                 Ok(())
             }
             Err(error) => {
@@ -82,8 +85,8 @@ impl Writer {
 
     /// Runs waiting units in one transaction; those that are left get one of their own.
     fn batch(&mut self, jobs: &mut VecDeque<WriteJob>) {
-        let (database, begun) = match self.begin() {
-            Ok(begun) => begun,
+        let database = match self.begin() {
+            Ok(database) => database,
             Err(error) => {
                 tracing::error!(%error, "a transaction could not be begun");
                 jobs.drain(..).for_each(|job| refuse(job, again(&error)));
@@ -98,7 +101,8 @@ impl Writer {
             }
         }
         let Batch { database, units, .. } = batch;
-        let ended = database.commit();
+        self.number += 1;
+        let ended = database.commit(Stamp { writer: &self.name, number: self.number });
         let events = database.log.take_appended();
         let told = match ended {
             Ended::Committed => {
@@ -114,7 +118,7 @@ impl Writer {
             }
             Ended::Unknown(error) => {
                 tracing::warn!(%error, units = units.len(), "the answer to a commit was lost; asking for it");
-                self.uncertain = Some(Uncertain { id: begun.id, units, events });
+                self.uncertain = Some(Uncertain { number: self.number, units, events });
                 if let Err(error) = self.mend() {
                     jobs.drain(..).for_each(|job| refuse(job, again(&error)));
                 }
@@ -131,7 +135,7 @@ impl Writer {
     }
 
     /// Begins a transaction, with a new connection when the old one has ended meanwhile.
-    fn begin(&mut self) -> Result<(Database, Begun), StoreError> {
+    fn begin(&mut self) -> Result<Database, StoreError> {
         let fence = self.orders.fence.get().copied();
         let mut is_second = false;
         loop {
@@ -140,8 +144,8 @@ impl Writer {
                 None => self.connector.connect()?,
             };
             let error = match database.begin(fence) {
-                Ok(begun) if begun.is_node => return Ok((database, begun)),
-                Ok(_) => StoreError::FencedOff,
+                Ok(true) => return Ok(database),
+                Ok(false) => StoreError::FencedOff,
                 Err(error) => error,
             };
             if !database.link.is_closed() && database.abandon().is_ok() {
@@ -204,7 +208,7 @@ impl Batch {
             (Ok(Outcome::Commit(finish)), None) => {
                 self.units.push(Unit::Kept(finish));
                 if self.savepoints {
-                    self.database.keep();
+                    self.database.keep(mark);
                 }
             }
             (Ok(Outcome::Commit(finish)), Some(error)) => {

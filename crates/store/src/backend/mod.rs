@@ -6,5 +6,6 @@ pub mod log;
 pub mod migrations;
 pub mod numbers;
 pub mod queue;
+pub mod repositories;
 pub mod rows;
 pub mod search;
