@@ -23,14 +23,22 @@ use store_sqlite::{SqliteOptions, SqliteStore};
 
 use crate::configuration::Configuration;
 use crate::contracts;
-use crate::settings::Settings;
+use crate::settings::{Settings, StorePlace};
 
 /// Opens the database that the settings name.
 pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    let path = settings.store.path(home);
-    let store = SqliteStore::open(&path, SqliteOptions::default())
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(Arc::new(store))
+    match settings.store.place(home) {
+        StorePlace::File(path) => {
+            let store = SqliteStore::open(&path, SqliteOptions::default())
+                .with_context(|| format!("cannot open {}", path.display()))?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(feature = "postgres")]
+        StorePlace::Server(url) => {
+            let options = store_postgres::PostgresOptions::default();
+            Ok(Arc::new(store_postgres::PostgresStore::open(url, options).context("store.url")?))
+        }
+    }
 }
 
 /// Providers and the default model; [`apply`] fills the registry.

@@ -60,11 +60,30 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
-    /// `sqlite:PATH`, relative to the home folder.
+    /// `sqlite:PATH`, relative to the home folder, for one gateway; `postgres://user:password@host:5432/database`
+    /// for any number of them. There, `?sslmode=` is `disable`, `prefer`, `require`, `verify-ca` or
+    /// `verify-full`, `&sslrootcert=` names the file of certificates to trust, and `?host=/folder` a socket of
+    /// this machine. `${NAME}` keeps the password out of the file.
     pub url: String,
+}
+
+/// The address may hold a password.
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreSettings").finish_non_exhaustive()
+    }
+}
+
+/// What the address of a database leads to.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StorePlace<'a> {
+    File(PathBuf),
+    /// The address holds a password.
+    #[cfg(feature = "postgres")]
+    Server(&'a str),
 }
 
 impl Default for StoreSettings {
@@ -74,9 +93,33 @@ impl Default for StoreSettings {
 }
 
 impl StoreSettings {
-    /// The database file.
-    pub fn path(&self, home: &Path) -> PathBuf {
-        home.join(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
+    /// Where the database is.
+    pub fn place(&self, home: &Path) -> StorePlace<'_> {
+        #[cfg(feature = "postgres")]
+        if self.is_server() {
+            return StorePlace::Server(&self.url);
+        }
+        StorePlace::File(home.join(self.url.strip_prefix("sqlite:").unwrap_or(&self.url)))
+    }
+
+    fn is_server(&self) -> bool {
+        ["postgres://", "postgresql://"].into_iter().any(|scheme| self.url.starts_with(scheme))
+    }
+
+    /// What is wrong with the address, without repeating it.
+    fn problem(&self) -> Option<String> {
+        #[cfg(feature = "postgres")]
+        if self.is_server() {
+            return store_postgres::problem(&self.url);
+        }
+        let forms = if cfg!(feature = "postgres") {
+            "must be `sqlite:PATH` or `postgres://user:password@host:5432/database`"
+        } else if self.is_server() {
+            "this program was built without PostgreSQL; it must be `sqlite:PATH`"
+        } else {
+            "must be `sqlite:PATH`"
+        };
+        (!self.url.starts_with("sqlite:")).then(|| forms.to_owned())
     }
 }
 
@@ -237,8 +280,8 @@ impl Validate for Settings {
                 );
             }
         }
-        if !self.store.url.starts_with("sqlite:") {
-            fail("store.url".into(), "must be `sqlite:PATH`".into());
+        if let Some(problem) = self.store.problem() {
+            fail("store.url".into(), problem);
         }
         if self.bus.url != "local" {
             fail("bus.url".into(), "must be `local`".into());
