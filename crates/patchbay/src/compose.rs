@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use config::Live;
@@ -10,28 +11,61 @@ use dialect_aleph::Aleph;
 use dialect_argent::Argent;
 use dialect_comis::Comis;
 use dialect_openai::{OpenAi, OpenAiSettings};
+use events::Link;
 use futures_util::FutureExt;
-use model::{Clock, ModelRef, Secret};
+use model::{Clock, Ids, ModelRef, Secret};
 use providers::{Provider, ProviderKind, ProviderSettings, Registry, RetryPolicy, Router as ModelRouter};
 use serde_json::json;
 use server::settings::DialectName;
 use server::{Contract, DialectSurface, Surface, WaitingRoom, Words};
 use services::tokens::ConfiguredToken;
-use services::{Models, Services};
+use services::{Models, NodeOptions, Services};
 use store::Store;
 use store_sqlite::{SqliteOptions, SqliteStore};
 use tokio::sync::watch;
 
 use crate::configuration::Configuration;
 use crate::contracts;
-use crate::settings::Settings;
+use crate::home::Home;
+use crate::settings::{Settings, StorePlace};
 
 /// Opens the database that the settings name.
 pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    let path = settings.store.path(home);
-    let store = SqliteStore::open(&path, SqliteOptions::default())
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(Arc::new(store))
+    match settings.store.place(home) {
+        StorePlace::File(path) => {
+            let store = SqliteStore::open(&path, SqliteOptions::default())
+                .with_context(|| format!("cannot open {}", path.display()))?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(feature = "postgres")]
+        StorePlace::Server(url) => {
+            let options = store_postgres::PostgresOptions::default();
+            Ok(Arc::new(store_postgres::PostgresStore::open(url, options).context("store.url")?))
+        }
+    }
+}
+
+/// How this process enters the cluster of its database.
+pub fn node(settings: &Settings, home: &Home, ids: &Ids, store: &dyn Store) -> anyhow::Result<NodeOptions> {
+    let name = match &settings.cluster.node {
+        Some(name) => name.trim().to_owned(),
+        None => home.node_name(|| format!("node-{}", hex::encode(ids.secret_bytes::<4>())))?,
+    };
+    let lease = Duration::from_secs(settings.cluster.lease_secs);
+    let link = if store.is_shared() { link(settings)? } else { None };
+    Ok(NodeOptions { name, lease, link })
+}
+
+/// What carries messages between the nodes.
+fn link(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Link>>> {
+    #[cfg(feature = "nats")]
+    if settings.bus.url != "local" {
+        let address = link_nats::Address::parse(&settings.bus.url).context("bus.url")?;
+        return Ok(Some(link_nats::NatsLink::new(address)));
+    }
+    #[cfg(not(feature = "nats"))]
+    let _ = settings;
+    Ok(None)
 }
 
 /// Whether the store is a file of this machine, which one process has open at a time.

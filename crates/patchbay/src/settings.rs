@@ -23,6 +23,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub store: StoreSettings,
     pub bus: BusSettings,
+    pub cluster: ClusterSettings,
     /// Accounts at model providers, by a name of your choosing.
     pub providers: BTreeMap<String, ProviderSettings>,
     pub models: ModelsSettings,
@@ -45,6 +46,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             store: StoreSettings::default(),
             bus: BusSettings::default(),
+            cluster: ClusterSettings::default(),
             providers: BTreeMap::new(),
             models: ModelsSettings::default(),
             agents: BTreeMap::new(),
@@ -60,11 +62,30 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
-    /// `sqlite:PATH`, relative to the home folder.
+    /// `sqlite:PATH`, relative to the home folder, for one gateway; `postgres://user:password@host:5432/database`
+    /// for any number of them. There, `?sslmode=` is `disable`, `prefer`, `require`, `verify-ca` or
+    /// `verify-full`, `&sslrootcert=` names the file of certificates to trust, and `?host=/folder` a socket of
+    /// this machine. `${NAME}` keeps the password out of the file.
     pub url: String,
+}
+
+/// The address may hold a password.
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreSettings").finish_non_exhaustive()
+    }
+}
+
+/// What the address of a database leads to.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StorePlace<'a> {
+    File(PathBuf),
+    /// The address holds a password.
+    #[cfg(feature = "postgres")]
+    Server(&'a str),
 }
 
 impl Default for StoreSettings {
@@ -74,22 +95,88 @@ impl Default for StoreSettings {
 }
 
 impl StoreSettings {
-    /// The database file.
-    pub fn path(&self, home: &Path) -> PathBuf {
-        home.join(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
+    /// Where the database is.
+    pub fn place(&self, home: &Path) -> StorePlace<'_> {
+        #[cfg(feature = "postgres")]
+        if self.is_server() {
+            return StorePlace::Server(&self.url);
+        }
+        StorePlace::File(home.join(self.url.strip_prefix("sqlite:").unwrap_or(&self.url)))
+    }
+
+    fn is_server(&self) -> bool {
+        ["postgres://", "postgresql://"].into_iter().any(|scheme| self.url.starts_with(scheme))
+    }
+
+    /// What is wrong with the address, without repeating it.
+    fn problem(&self) -> Option<String> {
+        #[cfg(feature = "postgres")]
+        if self.is_server() {
+            return store_postgres::problem(&self.url);
+        }
+        let forms = if cfg!(feature = "postgres") {
+            "must be `sqlite:PATH` or `postgres://user:password@host:5432/database`"
+        } else if self.is_server() {
+            "this program was built without PostgreSQL; it must be `sqlite:PATH`"
+        } else {
+            "must be `sqlite:PATH`"
+        };
+        (!self.url.starts_with("sqlite:")).then(|| forms.to_owned())
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BusSettings {
-    /// `local`: events stay in this process.
+    /// `local`: nodes that share a database tell each other of what is new through it.
+    /// `nats://user:password@host:4222`, `nats://token@host` or `tls://…` for a NATS server from version 2.9.10
+    /// on; several servers of one NATS cluster with commas between. A `/part` at the end keeps several clusters
+    /// of gateways apart on one server.
     pub url: String,
+}
+
+/// The address may hold a password.
+impl std::fmt::Debug for BusSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BusSettings").finish_non_exhaustive()
+    }
 }
 
 impl Default for BusSettings {
     fn default() -> Self {
         Self { url: String::from("local") }
+    }
+}
+
+impl BusSettings {
+    /// What is wrong with the address, without repeating it.
+    fn problem(&self) -> Option<String> {
+        if self.url == "local" {
+            return None;
+        }
+        #[cfg(feature = "nats")]
+        return link_nats::Address::parse(&self.url).err().map(|bad| format!("{bad}, or be `local`"));
+        #[cfg(not(feature = "nats"))]
+        Some(String::from("this program was built without NATS; it must be `local`"))
+    }
+}
+
+/// What the nodes of a cluster expect of each other. A gateway on SQLite is alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// How long, in seconds, this node may be silent before others take over what it drives; 1 to 300.
+    #[schemars(range(min = 1, max = 300))]
+    pub lease_secs: u64,
+    /// What this node is called; no two nodes of a cluster have one name. By default a name that is
+    /// made once for each home folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self { lease_secs: services::cluster::DEFAULT_LEASE.as_secs(), node: None }
     }
 }
 
@@ -237,11 +324,17 @@ impl Validate for Settings {
                 );
             }
         }
-        if !self.store.url.starts_with("sqlite:") {
-            fail("store.url".into(), "must be `sqlite:PATH`".into());
+        if let Some(problem) = self.store.problem() {
+            fail("store.url".into(), problem);
         }
-        if self.bus.url != "local" {
-            fail("bus.url".into(), "must be `local`".into());
+        if let Some(message) = self.bus.problem() {
+            fail("bus.url".into(), message);
+        }
+        if !(1..=300).contains(&self.cluster.lease_secs) {
+            fail("cluster.lease_secs".into(), "must be 1 to 300".into());
+        }
+        if self.cluster.node.as_ref().is_some_and(|name| !(1..=64).contains(&name.trim().chars().count())) {
+            fail("cluster.node".into(), "must have 1 to 64 characters".into());
         }
         for (index, token) in self.auth.token.iter().enumerate() {
             if !(1..=64).contains(&token.id.chars().count()) {

@@ -8,7 +8,6 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::StoreError;
 
 /// A value kept as JSON text.
 pub struct Json<T>(pub T);
@@ -67,20 +66,4 @@ pub fn time_if_any(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Time
 pub fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
-}
-
-/// A count as a parameter. Databases count to 2^63 - 1.
-pub fn stored(value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value)
-        .map_err(|_| StoreError::Conflict(format!("{value} is larger than any number that can be stored")))
-}
-
-/// A limit or offset, where "more than there can be" is as good as the number.
-pub fn bound(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// 0 = all.
-pub fn limit(value: u64) -> i64 {
-    if value == 0 { i64::MAX } else { bound(value) }
 }

@@ -30,6 +30,8 @@ pub struct Database {
     pub(crate) words: Words,
 }
 
+store::repositories!(Database);
+
 /// A place to go back to when a unit of work is undone.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {

@@ -2,9 +2,10 @@
 
 use model::{Cursor, Event, RunId, Timestamp};
 use rusqlite::Row;
+use store::backend::numbers::{bound, stored};
 use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
 
-use crate::columns::{Json, bound, count, stored, time};
+use crate::columns::{Json, count, time};
 use crate::connection::Database;
 
 /// The last cursor ever given. The counter is written only when events are removed; between two

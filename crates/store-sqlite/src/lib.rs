@@ -20,7 +20,6 @@ mod migrate;
 mod nodes;
 mod options;
 mod readers;
-mod repositories;
 mod runs;
 mod search;
 mod sessions;

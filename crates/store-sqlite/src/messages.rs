@@ -3,10 +3,11 @@
 use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
+use store::backend::numbers::{bound, limit, stored};
 use store::backend::rows::{Extra, role_condition};
 use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen, StoreError};
 
-use crate::columns::{Json, bound, count, limit, stored};
+use crate::columns::{Json, count};
 use crate::connection::Database;
 use crate::message_rows::{COLUMNS, message};
 use crate::search;

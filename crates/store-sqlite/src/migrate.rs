@@ -1,17 +1,11 @@
-//! The schema and its way forward.
-//!
-//! Migrations are numbered, embedded and only go forward. A table says which were applied and with
-//! what content, so that an edited one is noticed instead of half believed.
+//! The schema and its way forward; see [`store::backend::migrations`].
 
+//!
 use store::StoreError;
+use store::backend::migrations::{Migration, Missing, missing, number};
 
 use crate::connection::Database;
 use crate::failure::failure;
-
-struct Migration {
-    name: &'static str,
-    sql: &'static str,
-}
 
 /// In order; the first is number 1.
 const MIGRATIONS: &[Migration] = &[
@@ -34,26 +28,7 @@ pub fn newest_version() -> u32 {
 
 fn apply(database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {
     let found = applied(database)?;
-    let known = number(migrations.len());
-    if let Some((version, _)) = found.last().filter(|(version, _)| *version > known) {
-        return Err(StoreError::FromTheFuture { found: *version, known });
-    }
-    for (position, migration) in migrations.iter().enumerate() {
-        let version = number(position + 1);
-        let checksum = checksum(migration.sql);
-        match found.get(position) {
-            Some((at, there)) if *at == version && *there == checksum => {}
-            Some((at, _)) => {
-                let text = format!(
-                    "migration {at} was applied with other content than migration {version} `{}` has",
-                    migration.name
-                );
-                return Err(StoreError::Corrupt(text));
-            }
-            None => step(database, version, migration, &checksum)?,
-        }
-    }
-    Ok(())
+    missing(&found, migrations)?.into_iter().try_for_each(|missing| step(database, &missing))
 }
 
 /// Version and checksum of what was applied, in order; empty for a new file.
@@ -68,15 +43,15 @@ fn applied(database: &Database) -> Result<Vec<(u32, String)>, StoreError> {
     })
 }
 
-fn step(database: &Database, version: u32, migration: &Migration, checksum: &str) -> Result<(), StoreError> {
+fn step(database: &Database, missing: &Missing) -> Result<(), StoreError> {
     database.control("BEGIN IMMEDIATE")?;
     let done = (|| {
         let table = "CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)";
         database.sqlite().execute_batch(table).map_err(failure)?;
-        database.sqlite().execute_batch(migration.sql).map_err(failure)?;
+        database.sqlite().execute_batch(missing.migration.sql).map_err(failure)?;
         database.execute(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
-            (version, migration.name, checksum),
+            (missing.version, missing.migration.name, &missing.checksum),
         )?;
         database.control("COMMIT")
     })();
@@ -87,20 +62,10 @@ fn step(database: &Database, version: u32, migration: &Migration, checksum: &str
     done
 }
 
-/// FNV-1a: tells an edit, which is all that is asked of it.
-fn checksum(sql: &str) -> String {
-    let hash = sql
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
-}
-
-fn number(position: usize) -> u32 {
-    u32::try_from(position).expect("there are few migrations")
-}
-
 #[cfg(test)]
 mod tests {
+    use store::backend::migrations::checksum;
+
     use super::*;
     use crate::SqliteOptions;
 

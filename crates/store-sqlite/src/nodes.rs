@@ -3,9 +3,10 @@
 use model::{Fence, SessionKey, Timestamp};
 use rusqlite::{Row, params};
 use serde_json::Value;
+use store::backend::numbers::stored;
 use store::{NewNode, Node, NodeQueries, NodeWrites, StoreError};
 
-use crate::columns::{Json, count, stored, time};
+use crate::columns::{Json, count, time};
 use crate::connection::Database;
 
 fn node(row: &Row<'_>) -> rusqlite::Result<Node> {

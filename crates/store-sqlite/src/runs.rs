@@ -4,10 +4,11 @@ use model::{
     AgentId, Fence, InputId, MessageId, ModelRef, Run, RunError, RunId, RunState, SessionId, SessionKey, Timestamp,
 };
 use rusqlite::{Row, params};
+use store::backend::numbers::stored;
 use store::backend::rows::{error_kind, error_word};
 use store::{PendingInput, RunQueries, RunWrites, StoreError};
 
-use crate::columns::{Json, count, stored, text, time, time_if_any, word};
+use crate::columns::{Json, count, text, time, time_if_any, word};
 use crate::connection::Database;
 
 const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \

@@ -3,9 +3,10 @@
 use model::{Session, SessionId, SessionKey, SessionKind, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
+use store::backend::numbers::{bound, limit, stored};
 use store::{SessionFilter, SessionPage, SessionQueries, SessionWrites, StoreError};
 
-use crate::columns::{Json, bound, count, limit, stored, text, time, time_if_any};
+use crate::columns::{Json, count, text, time, time_if_any};
 use crate::connection::Database;
 use crate::search;
 

@@ -21,11 +21,22 @@ pub enum StoreError {
         "the database has schema version {found}, this program knows up to {known}; start the newer program, or restore a backup made before the update"
     )]
     FromTheFuture { found: u32, known: u32 },
+    /// The database does not let us in, or cannot serve us: a wrong password, a missing database, too few
+    /// rights. Trying again changes nothing; the text says what does.
+    #[error("the database cannot be used: {0}")]
+    Refused(String),
     /// Another node has taken over from this one: it must not write any more.
     #[error("this node was replaced by another one")]
     FencedOff,
     #[error("the database failed")]
     Backend(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Whether the same may succeed later, without anybody changing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, StoreError::Unavailable(_))
+    }
 }
 
 impl From<StoreError> for model::OpError {

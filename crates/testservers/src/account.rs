@@ -40,10 +40,10 @@ fn find(accounts: &str, name: &str) -> Option<Account> {
     Some(Account { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
-/// `program` under the account, killed when the thread that starts it ends.
-pub fn command(program: &Path, account: Option<Account>) -> Command {
+/// `program` under the account; it is sent `farewell`, such as `KILL`, when the thread that starts it ends.
+pub fn command(program: &Path, account: Option<Account>, farewell: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
+    command.args(["--pdeathsig", farewell]);
     if let Some(Account { uid, gid }) = account {
         command.args([format!("--reuid={uid}"), format!("--regid={gid}"), String::from("--clear-groups")]);
     }

@@ -83,12 +83,12 @@ impl Nats {
     }
 
     fn launch(&self) -> Result<Process, String> {
-        let mut server = command(&programs::nats(), None);
+        let mut server = command(&programs::nats(), None, "KILL");
         server.args(["--addr", "127.0.0.1", "--port", &self.port.to_string()]);
         if self.options.jetstream {
             server.arg("--jetstream").arg("--store_dir").arg(self.folder.path());
         }
-        Process::start(server, READY)
+        Process::start(server, READY, Signal::KILL)
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Process>> {

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::account::{Account, command};
 use crate::process::Process;
-use crate::{PATIENCE, free_port, programs, template};
+use crate::{free_port, programs, template};
 
 /// What the log says once clients are let in.
 const READY: &str = "database system is ready to accept connections";
@@ -92,10 +91,12 @@ impl Postgres {
         }
     }
 
-    /// Ends it as a crash would.
+    /// Ends it as a crash would: no client is told, nothing is written any more.
+    ///
+    /// Not with `SIGKILL`, which takes only the first of its processes; the others may stay for long.
     pub fn kill(&self) {
         if let Some(process) = self.running().take() {
-            process.end(Signal::KILL);
+            process.end(Signal::QUIT);
         }
     }
 
@@ -106,14 +107,7 @@ impl Postgres {
     pub fn start_again(&self) {
         let mut running = self.running();
         assert!(running.is_none(), "it is stopped first");
-        let begun = Instant::now();
-        // After a kill, processes of the former server may still be about to notice.
-        *running = Some(loop {
-            match self.launch() {
-                Ok(process) => break process,
-                Err(reason) => assert!(begun.elapsed() < PATIENCE, "PostgreSQL: {reason}"),
-            }
-        });
+        *running = Some(self.launch().unwrap_or_else(|reason| panic!("PostgreSQL: {reason}")));
     }
 
     pub fn port(&self) -> u16 {
@@ -173,7 +167,7 @@ impl Postgres {
     }
 
     fn launch(&self) -> Result<Process, String> {
-        let mut server = command(&self.programs.join("postgres"), self.account);
+        let mut server = command(&self.programs.join("postgres"), self.account, "QUIT");
         server.arg("-D").arg(self.folder.path().join("data"));
         let durable = if self.options.durable { "on" } else { "off" };
         let folder = self.socket_folder();
@@ -193,7 +187,7 @@ impl Postgres {
         for (name, value) in own.into_iter().chain(further) {
             server.arg("-c").arg(format!("{name}={value}"));
         }
-        Process::start(server, READY)
+        Process::start(server, READY, Signal::QUIT)
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Process>> {

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,28 +13,31 @@ use crate::{PATIENCE, keeper};
 /// Lines of a server's log that are kept to be shown when it fails.
 const LINES_KEPT: usize = 40;
 
-/// A running server. Dropping it kills it.
+/// A running server. Dropping it ends it as a crash would.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    log: Option<JoinHandle<()>>,
     lines: Lines,
+    last_signal: Signal,
+    is_over: bool,
 }
 
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
 impl Process {
     /// Starts a server and waits until its log holds `ready`; the error is the end of its log.
-    pub fn start(mut command: Command, ready: &'static str) -> Result<Process, String> {
+    /// `last_signal` is what a server that is dropped is sent.
+    pub fn start(mut command: Command, ready: &'static str, last_signal: Signal) -> Result<Process, String> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = keeper::spawn(command).map_err(|error| format!("it cannot be started: {error}"))?;
         let log = child.stderr.take().expect("it is piped");
         let lines = Lines::default();
         let (told, is_ready) = sync_channel(1);
-        let reader = std::thread::spawn({
+        std::thread::spawn({
             let lines = Arc::clone(&lines);
+            // Until the log's end, so that the server never waits for a reader. It ends with the server's last
+            // process, which nobody waits for.
             move || {
-                // Until its end, so that the server never waits for a reader.
                 for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
                     let line = String::from_utf8_lossy(&line).into_owned();
                     if line.contains(ready) {
@@ -50,7 +52,7 @@ impl Process {
                 }
             }
         });
-        let process = Process { child, log: Some(reader), lines };
+        let process = Process { child, lines, last_signal, is_over: false };
         match is_ready.recv_timeout(PATIENCE) {
             Ok(()) => Ok(process),
             Err(RecvTimeoutError::Timeout) => Err(format!("it is not ready after {PATIENCE:?}: {}", process.log())),
@@ -78,16 +80,14 @@ impl Process {
     fn join(&mut self) {
         // It was told to go; there is nothing else to do about one that cannot be waited for.
         let _ = self.child.wait();
-        if let Some(log) = self.log.take() {
-            let _ = log.join();
-        }
+        self.is_over = true;
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.log.is_some() {
-            self.signal(Signal::KILL);
+        if !self.is_over {
+            self.signal(self.last_signal);
             self.join();
         }
     }

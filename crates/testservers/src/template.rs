@@ -45,7 +45,7 @@ fn make(template: &Path, programs: &Path, account: Option<Account>) {
     if let Some(account) = account {
         account.own(work.path());
     }
-    let made = command(&programs.join("initdb"), account)
+    let made = command(&programs.join("initdb"), account, "KILL")
         .args(["--no-locale", "--encoding=UTF8", "--auth=scram-sha-256", "--username=postgres", "--no-sync"])
         .arg(format!("--pwfile={}", password.display()))
         .arg(&data)

@@ -45,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("testservers", &[]),
     ("xtask", &[]),
 ];
 

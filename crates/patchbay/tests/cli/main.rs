@@ -5,6 +5,7 @@
 
 mod chat;
 mod config;
+mod database;
 mod gateway;
 mod support;
 mod upstream;

@@ -199,6 +199,9 @@ impl Cluster {
             Ok(())
         });
         left.await?;
+        if let Some(link) = &self.link {
+            self.outbox.send_rest(link).await;
+        }
         self.close().await;
         Ok(())
     }

@@ -31,12 +31,7 @@ struct Waiting {
 
 impl Outbox {
     pub(super) fn new(me: Fence, cluster: &str) -> Self {
-        Self {
-            me,
-            cluster: cluster.to_owned(),
-            waiting: Mutex::default(),
-            filled: Notify::new(),
-        }
+        Self { me, cluster: cluster.to_owned(), waiting: Mutex::default(), filled: Notify::new() }
     }
 
     pub(crate) fn log(&self, cursor: Cursor) {

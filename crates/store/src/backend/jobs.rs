@@ -29,6 +29,8 @@ pub fn refuse(job: WriteJob, error: StoreError) {
 pub enum Unit {
     Kept(Finish),
     Undone(Finish),
+    /// Wanted to be kept and could not be, for a reason of its own.
+    Failed(Finish, StoreError),
 }
 
 /// Tells the listener, if there is one, of what was committed.
@@ -45,6 +47,7 @@ pub fn tell(units: Vec<Unit>, ended: &Result<(), StoreError>) {
             Unit::Kept(finish) => finish(ended.as_ref().copied().map_err(again)),
             // Undone, as it asked, whatever became of the others.
             Unit::Undone(finish) => finish(Ok(())),
+            Unit::Failed(finish, error) => finish(Err(error)),
         });
     }
 }
@@ -72,6 +75,7 @@ pub fn again(error: &StoreError) -> StoreError {
         StoreError::NotWritable(text) => StoreError::NotWritable(text.clone()),
         StoreError::Conflict(text) => StoreError::Conflict(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::Refused(text) => StoreError::Refused(text.clone()),
         StoreError::FencedOff => StoreError::FencedOff,
         StoreError::FromTheFuture { found, known } => StoreError::FromTheFuture { found: *found, known: *known },
         StoreError::Backend(source) => StoreError::Unavailable(source.to_string()),

@@ -3,6 +3,9 @@
 
 pub mod jobs;
 pub mod log;
+pub mod migrations;
+pub mod numbers;
 pub mod queue;
+pub mod repositories;
 pub mod rows;
 pub mod search;

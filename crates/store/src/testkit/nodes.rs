@@ -104,7 +104,7 @@ pub async fn orphans_are_unfinished_runs_of_nodes_that_are_gone(place: &dyn Reop
     let store = place.open().await;
     let (a, b) = (join(&store, "a").await, join(&store, "b").await);
     let of = |id: &str, owner| Run { owner, ..run(id, MAIN) };
-    let rows = vec![
+    let rows = [
         of("old", Fence(0)),
         of("a_2", a),
         of("b_1", b),

@@ -9,11 +9,15 @@ use super::finding::Finding;
 use crate::cli::common::{Common, TargetArgs};
 use crate::cli::failure::Failure;
 use crate::home::Home;
-use crate::settings::Settings;
+use crate::settings::{Settings, StorePlace};
 
 /// Also while a gateway has it open: the check reads one snapshot.
 pub async fn database(settings: &Settings, home: &Home) -> Finding {
-    let path = settings.store.path(home.path());
+    let path = match settings.store.place(home.path()) {
+        StorePlace::File(path) => path,
+        #[cfg(feature = "postgres")]
+        StorePlace::Server(url) => return server(url.to_owned()).await,
+    };
     let shown = path.display().to_string();
     if !path.exists() {
         return Finding::ok("database", format_args!("{shown} is not there yet; the first start makes it"));
@@ -23,6 +27,35 @@ pub async fn database(settings: &Settings, home: &Home) -> Finding {
         Ok(Ok(())) => Finding::ok("database", format_args!("{shown} is whole")),
         Ok(Err(reason)) => Finding::broken("database", format_args!("{shown}: {reason}"))
             .mend("stop the gateway, keep a copy of the file, and put a backup in its place"),
+        Err(error) => {
+            Finding::broken("database", format_args!("{shown}: the check was cut off: {error}")).mend("run it again")
+        }
+    }
+}
+
+/// Whether the server lets us in and its schema is one that we know; nothing is changed.
+#[cfg(feature = "postgres")]
+async fn server(url: String) -> Finding {
+    use store_postgres::{PostgresOptions, PostgresStore, newest_version};
+
+    let shown = PostgresStore::shown(&url).unwrap_or_else(|| String::from("the address under store.url"));
+    let checked = tokio::task::spawn_blocking(move || PostgresStore::check(&url, PostgresOptions::default())).await;
+    let newest = newest_version();
+    match checked {
+        Ok(Ok(0)) => {
+            Finding::ok("database", format_args!("{shown} answers and is empty; the first start makes its tables"))
+        }
+        Ok(Ok(version)) if version < newest => Finding::ok(
+            "database",
+            format_args!("{shown} answers; the next start brings its schema from version {version} to {newest}"),
+        ),
+        Ok(Ok(_)) => Finding::ok("database", format_args!("{shown} answers")),
+        Ok(Err(error)) if error.is_passing() => {
+            Finding::broken("database", &error).mend("see whether the server runs and can be reached from here")
+        }
+        Ok(Err(error)) => {
+            Finding::broken("database", &error).mend("correct `url` under [store], or what the server says")
+        }
         Err(error) => {
             Finding::broken("database", format_args!("{shown}: the check was cut off: {error}")).mend("run it again")
         }

@@ -1,0 +1,188 @@
+//! Rows of transcripts.
+
+use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
+use store::backend::numbers::{bound, limit, stored};
+use store::backend::rows::{Extra, role_condition};
+use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen, StoreError};
+
+use crate::columns::{self, count, get, text_if_any};
+use crate::connection::Database;
+use crate::message_rows::{COLUMNS, message};
+use crate::search;
+use crate::values::{Value, json, values};
+
+impl MessageQueries for Database {
+    fn get(&self, id: &MessageId) -> Result<Option<Message>, StoreError> {
+        self.row(&format!("SELECT {COLUMNS} FROM messages m WHERE m.message_id = $1"), values![id.as_str()], message)
+    }
+
+    fn page(&self, session: &SessionId, page: &MessagePage) -> Result<Vec<Message>, StoreError> {
+        let mut condition = role_condition(&page.roles);
+        let mut values = values![session.as_str(), limit(page.limit), bound(page.skip_newest)];
+        if let Some(before) = page.before {
+            values.push(Value::from(before.as_ms()));
+            condition.push_str(" AND m.created_at < $4");
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1{condition} ORDER BY m.seq DESC LIMIT $2 OFFSET $3"
+        );
+        let mut messages = self.rows(&sql, values, message)?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    fn behind(&self, session: &SessionId, seen: &Seen) -> Result<Option<Vec<Message>>, StoreError> {
+        let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = $1 AND seq = $2), \
+            (SELECT message_id FROM messages WHERE session_id = $1 ORDER BY seq LIMIT 1) \
+            FROM messages WHERE session_id = $1 AND seq <= $2";
+        let is_same = self.row(sql, values![session.as_str(), seen.last_seq], |row| {
+            let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
+            Ok(count(row, 0)? == seen.count
+                && last.as_deref() == Some(seen.last.as_str())
+                && first.as_deref() == Some(seen.first.as_str()))
+        })?;
+        if is_same != Some(true) {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
+        self.rows(&sql, values![session.as_str(), seen.last_seq], message).map(Some)
+    }
+
+    fn count(&self, session: &SessionId) -> Result<u64, StoreError> {
+        self.number("SELECT COUNT(*) FROM messages WHERE session_id = $1", values![session.as_str()])
+    }
+
+    fn of_run(&self, run: &RunId) -> Result<Vec<Message>, StoreError> {
+        // Two indexes are asked, which one condition with OR would not do.
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m WHERE m.run_id = $1 \
+             UNION SELECT {COLUMNS} FROM messages m \
+             WHERE m.message_id = (SELECT r.message_id FROM runs r WHERE r.run_id = $1) ORDER BY seq"
+        );
+        self.rows(&sql, values![run.as_str()], message)
+    }
+
+    fn first_user_text(&self, session: &SessionId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT content FROM messages WHERE session_id = $1 AND role = 'user' ORDER BY seq LIMIT 1";
+        self.row(sql, values![session.as_str()], |row| Ok(columns::json::<Content>(row, 0)?.text().into_owned()))
+    }
+
+    fn search(&self, query: &SearchQuery) -> Result<Vec<MessageHit>, StoreError> {
+        search::search(self, query)
+    }
+}
+
+/// The end of the transcript `$2`.
+const NEXT_SEQ: &str = "COALESCE((SELECT MAX(seq) FROM messages WHERE session_id = $2), 0) + 1";
+
+const NOTE: &str = "INSERT INTO transcripts (session_id, session_key, agent_id)";
+const UNLESS_NOTED: &str = "ON CONFLICT (session_id) DO NOTHING";
+
+impl Database {
+    /// Puts a message at `place`, or at the end; gives where it stands.
+    fn insert_message(
+        &self,
+        (key, session): (&SessionKey, &SessionId),
+        place: Option<i64>,
+        id: &MessageId,
+        run: Option<&RunId>,
+        at: Timestamp,
+        body: &NewMessage,
+    ) -> Result<i64, StoreError> {
+        // A transcript begins with message 1, or with a summary that took the place of others. What no run
+        // wrote may be either, so it is noted on the way.
+        let note = if run.is_none() {
+            format!("WITH noted AS ({NOTE} VALUES ($2, $10, $11) {UNLESS_NOTED}) ")
+        } else {
+            String::new()
+        };
+        let parameters_before = if run.is_none() { 11 } else { 9 };
+        let seq = place.map_or_else(|| NEXT_SEQ.to_owned(), |_| format!("${}", parameters_before + 1));
+        let sql = format!(
+            "{note}INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
+             VALUES ($1, $2, {seq}, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector)) \
+             ON CONFLICT DO NOTHING RETURNING seq"
+        );
+        let mut values = values![
+            id.as_str(),
+            session.as_str(),
+            run.map(RunId::as_str),
+            body.role.as_str(),
+            at.as_ms(),
+            stored(body.token_estimate())?,
+            json(&body.content)?,
+            Extra::of(body).map(|extra| json(&extra)).transpose()?,
+            search::indexed(body),
+        ];
+        if run.is_none() {
+            values.extend(values![key.as_str(), key.agent().as_str()]);
+        }
+        values.extend(place.map(Value::from));
+        let given: Option<i64> = self.row(&sql, values, |row| get(row, 0))?;
+        let given = given
+            .ok_or_else(|| StoreError::Conflict(format!("the id `{id}` or its place in the transcript is taken")))?;
+        if given == 1 && run.is_some() {
+            self.note_transcript(key, session)?;
+        }
+        Ok(given)
+    }
+
+    fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
+        let sql = format!("{NOTE} VALUES ($1, $2, $3) {UNLESS_NOTED}");
+        self.defer(&sql, values![session.as_str(), key.as_str(), key.agent().as_str()])
+    }
+}
+
+impl MessageWrites for Database {
+    fn append(
+        &self,
+        session: (&SessionKey, &SessionId),
+        id: &MessageId,
+        run: Option<&RunId>,
+        at: Timestamp,
+        body: &NewMessage,
+    ) -> Result<i64, StoreError> {
+        self.insert_message(session, None, id, run, at, body)
+    }
+
+    fn transfer(&self, id: &MessageId, to: (&SessionKey, &SessionId)) -> Result<Option<i64>, StoreError> {
+        let sql = format!("UPDATE messages SET session_id = $2, seq = {NEXT_SEQ} WHERE message_id = $1 RETURNING seq");
+        let seq = self.row(&sql, values![id.as_str(), to.1.as_str()], |row| get(row, 0))?;
+        if seq.is_some() {
+            self.note_transcript(to.0, to.1)?;
+        }
+        Ok(seq)
+    }
+
+    fn replace_head(
+        &self,
+        session: (&SessionKey, &SessionId),
+        up_to: i64,
+        id: &MessageId,
+        at: Timestamp,
+        summary: &NewMessage,
+    ) -> Result<u64, StoreError> {
+        let replaced = self.remove_head(session.1, up_to)?;
+        self.insert_message(session, Some(up_to), id, None, at, summary)?;
+        Ok(replaced)
+    }
+
+    fn remove_head(&self, session: &SessionId, up_to: i64) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM messages WHERE session_id = $1 AND seq <= $2";
+        self.execute(sql, values![session.as_str(), up_to])
+    }
+
+    fn clear(&self, session: &SessionId, keep_system: bool) -> Result<u64, StoreError> {
+        let sql = if keep_system {
+            "DELETE FROM messages WHERE session_id = $1 AND role <> 'system'"
+        } else {
+            "DELETE FROM messages WHERE session_id = $1"
+        };
+        self.execute(sql, values![session.as_str()])
+    }
+
+    fn token_sum(&self, session: &SessionId) -> Result<u64, StoreError> {
+        let sql = "SELECT COALESCE(SUM(tokens), 0)::bigint FROM messages WHERE session_id = $1";
+        self.number(sql, values![session.as_str()])
+    }
+}

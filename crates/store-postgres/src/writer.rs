@@ -1,0 +1,237 @@
+//! The one thread that writes.
+//!
+//! It takes all units of work that wait, runs them one after another in one transaction, each inside
+//! a savepoint, commits once, announces the events, and then tells every caller. The transactions of
+//! all nodes are one after another too: see `transaction.rs`.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use store::backend::jobs::{Orders, Unit, again, announce, panic_text, refuse, tell};
+use store::backend::queue::Queue;
+use store::{Outcome, StoreError, StoredEvent, WriteJob};
+
+use crate::connection::Database;
+use crate::reconnect::Connector;
+use crate::transaction::{Ended, Mark, Stamp};
+
+pub struct Writer {
+    pub queue: Arc<Queue<WriteJob>>,
+    pub orders: Arc<Orders>,
+    pub connector: Connector,
+    pub batch_max: usize,
+    /// The name under which batches are stamped, and the number of the last one.
+    pub name: String,
+    pub number: i64,
+    /// `None` while the server is away.
+    pub database: Option<Database>,
+    /// A batch whose commit may have held; nothing is written before that is known.
+    pub uncertain: Option<Uncertain>,
+}
+
+/// A batch whose connection ended while the answer to its commit was on its way.
+pub struct Uncertain {
+    number: i64,
+    units: Vec<Unit>,
+    events: Vec<StoredEvent>,
+}
+
+impl Writer {
+    /// Runs until the queue is closed and empty.
+    pub fn run(mut self) {
+        let mut jobs = VecDeque::with_capacity(self.batch_max);
+        loop {
+            let goes_on = if self.database.is_some() && self.uncertain.is_none() {
+                self.queue.take(self.batch_max, &mut jobs)
+            } else {
+                self.queue.take_within(self.connector.remaining(), self.batch_max, &mut jobs)
+            };
+            if let Err(error) = self.mend() {
+                jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+            }
+            // More than one round only when a transaction is lost in the middle of a batch.
+            while !jobs.is_empty() {
+                self.batch(&mut jobs);
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Sees to it that there is a connection and nothing uncertain.
+    fn mend(&mut self) -> Result<(), StoreError> {
+        if self.database.is_none() {
+            self.database = Some(self.connector.connect()?);
+        }
+        let (Some(database), Some(uncertain)) = (&self.database, self.uncertain.take()) else {
+            return Ok(());
+        };
+        match database.is_committed(Stamp { writer: &self.name, number: uncertain.number }) {
+            Ok(is_committed) => {
+                uncertain.end(&self.orders, Some(is_committed));
+                Ok(())
+            }
+            Err(error) => {
+                self.uncertain = Some(uncertain);
+                self.database = None;
+                self.connector.put_off(again(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs waiting units in one transaction; those that are left get one of their own.
+    fn batch(&mut self, jobs: &mut VecDeque<WriteJob>) {
+        let database = match self.begin() {
+            Ok(database) => database,
+            Err(error) => {
+                tracing::error!(%error, "a transaction could not be begun");
+                jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+                return;
+            }
+        };
+        let mut batch = Batch { savepoints: jobs.len() > 1, units: Vec::with_capacity(jobs.len()), database };
+        while let Some(job) = jobs.pop_front() {
+            batch.unit(job);
+            if batch.database.broken().is_some() {
+                break;
+            }
+        }
+        let Batch { database, units, .. } = batch;
+        self.number += 1;
+        let ended = database.commit(Stamp { writer: &self.name, number: self.number });
+        let events = database.log.take_appended();
+        let told = match ended {
+            Ended::Committed => {
+                announce(&self.orders.listener, events);
+                Ok(())
+            }
+            Ended::Failed(error) => {
+                tracing::error!(%error, units = units.len(), "a commit failed; its units of work were undone");
+                if let Err(error) = database.abandon() {
+                    tracing::warn!(%error, "a failed transaction could not be rolled back");
+                }
+                Err(error)
+            }
+            Ended::Unknown(error) => {
+                tracing::warn!(%error, units = units.len(), "the answer to a commit was lost; asking for it");
+                self.uncertain = Some(Uncertain { number: self.number, units, events });
+                if let Err(error) = self.mend() {
+                    jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+                }
+                return;
+            }
+        };
+        database.forget();
+        if !database.link.is_closed() {
+            self.database = Some(database);
+        } else if let Err(error) = self.mend() {
+            jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+        }
+        tell(units, &told);
+    }
+
+    /// Begins a transaction, with a new connection when the old one has ended meanwhile.
+    fn begin(&mut self) -> Result<Database, StoreError> {
+        let fence = self.orders.fence.get().copied();
+        let mut is_second = false;
+        loop {
+            let database = match self.database.take() {
+                Some(database) => database,
+                None => self.connector.connect()?,
+            };
+            let error = match database.begin(fence) {
+                Ok(true) => return Ok(database),
+                Ok(false) => StoreError::FencedOff,
+                Err(error) => error,
+            };
+            if !database.link.is_closed() && database.abandon().is_ok() {
+                self.database = Some(database);
+                return Err(error);
+            }
+            if is_second || !error.is_passing() {
+                return Err(error);
+            }
+            is_second = true;
+        }
+    }
+
+    fn end(mut self) {
+        if self.uncertain.is_some() {
+            // The last chance; whoever waits is told either way.
+            let _ = self.mend();
+        }
+        if let Some(uncertain) = self.uncertain.take() {
+            uncertain.end(&self.orders, None);
+        }
+        if let Some(database) = self.database.take() {
+            database.link.close();
+        }
+    }
+}
+
+impl Uncertain {
+    fn end(self, orders: &Orders, fate: Option<bool>) {
+        let told = match fate {
+            Some(true) => {
+                announce(&orders.listener, self.events);
+                Ok(())
+            }
+            Some(false) => Err(StoreError::Unavailable(String::from("the connection ended before the commit"))),
+            None => {
+                Err(StoreError::Backend("the connection ended during the commit, and its outcome is not known".into()))
+            }
+        };
+        tracing::info!(units = self.units.len(), held = ?fate, "what became of a commit whose answer was lost");
+        tell(self.units, &told);
+    }
+}
+
+/// Units of work in one transaction.
+struct Batch {
+    database: Database,
+    /// With several units each has a savepoint; one alone is undone with its transaction.
+    savepoints: bool,
+    units: Vec<Unit>,
+}
+
+impl Batch {
+    fn unit(&mut self, job: WriteJob) {
+        let mark = self.database.mark(self.savepoints);
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(Ok(&self.database))));
+        // The server went on with nothing after a statement that failed, whatever the unit made of it.
+        let failed = self.database.take_failed();
+        match (outcome, failed) {
+            (Ok(Outcome::Commit(finish)), None) => {
+                self.units.push(Unit::Kept(finish));
+                if self.savepoints {
+                    self.database.keep(mark);
+                }
+            }
+            (Ok(Outcome::Commit(finish)), Some(error)) => {
+                self.units.push(Unit::Failed(finish, error));
+                self.undo(mark);
+            }
+            (Ok(Outcome::Rollback(finish)), _) => {
+                self.units.push(Unit::Undone(finish));
+                self.undo(mark);
+            }
+            // Its caller learns of it because the sender inside the unit is dropped.
+            (Err(panic), _) => {
+                tracing::error!(panic = panic_text(&*panic), "a unit of work panicked and was undone");
+                self.undo(mark);
+            }
+        }
+    }
+
+    fn undo(&self, mark: Mark) {
+        if self.savepoints {
+            self.database.undo(mark);
+        } else {
+            self.database.undo_all();
+        }
+    }
+}
