@@ -22,6 +22,9 @@ const WORD_BYTES_MAX: usize = 512;
 /// The words of a message are indexed up to this many bytes; the server takes up to 1 MiB.
 const INDEX_BYTES_MAX: usize = 512 * 1024;
 
+/// So many bytes of a message are looked at: the transaction is open meanwhile.
+const TEXT_BYTES_MAX: usize = 128 * 1024;
+
 /// The greatest place of a word in its text that the server remembers; those behind it share it.
 const PLACE_MAX: usize = 16_383;
 
@@ -32,7 +35,8 @@ pub fn indexed(body: &NewMessage) -> Option<Value> {
     }
     let content = body.content.text();
     let mut vector = String::new();
-    for (position, word) in tokens(&content).enumerate() {
+    let end = content.floor_char_boundary(TEXT_BYTES_MAX);
+    for (position, word) in tokens(&content[..end]).enumerate() {
         if vector.len() + word.len() > INDEX_BYTES_MAX {
             break;
         }
@@ -89,7 +93,9 @@ fn expression(words: &[String]) -> String {
 /// The words of a text in lower case and without accents: runs of letters and digits.
 fn tokens(text: &str) -> impl Iterator<Item = String> {
     let is_part = |c: char| c.is_alphanumeric() || is_combining_mark(c);
-    text.split(move |c| !is_part(c)).filter_map(|word| {
+    // One that is far too long is not folded first; it would be left out afterwards.
+    let words = text.split(move |c| !is_part(c)).map(|word| &word[..word.floor_char_boundary(WORD_BYTES_MAX * 4)]);
+    words.filter_map(|word| {
         let folded: String = word.nfd().flat_map(char::to_lowercase).filter(|c| !is_accent(*c)).nfc().collect();
         folded.contains(char::is_alphanumeric).then_some(folded)
     })

@@ -9,6 +9,7 @@ mod nats;
 mod postgres;
 mod process;
 mod programs;
+mod sweeper;
 mod template;
 
 pub use nats::{Nats, NatsOptions};

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::account::command;
 use crate::process::Process;
+use crate::sweeper::Sweeper;
 use crate::{free_port, programs};
 
 /// What the log says once clients are let in.
@@ -25,10 +26,12 @@ pub struct NatsOptions {
 /// A server without authentication. Dropping it kills it.
 #[derive(Debug)]
 pub struct Nats {
+    // First, so that it has ended when its folder goes.
+    running: Mutex<Option<Process>>,
     folder: TempDir,
+    _sweeper: Sweeper,
     options: NatsOptions,
     port: u16,
-    running: Mutex<Option<Process>>,
 }
 
 impl Nats {
@@ -36,7 +39,8 @@ impl Nats {
     /// When it cannot be started, as [`Nats::start_again`].
     pub fn start(options: NatsOptions) -> Nats {
         let folder = tempfile::Builder::new().prefix("nats-").tempdir().expect("a temporary folder");
-        let mut server = Nats { folder, options, port: 0, running: Mutex::new(None) };
+        let sweeper = Sweeper::of(folder.path());
+        let mut server = Nats { running: Mutex::new(None), folder, _sweeper: sweeper, options, port: 0 };
         for attempt in 1.. {
             server.port = free_port();
             match server.launch() {

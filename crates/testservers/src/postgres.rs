@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::account::{Account, command};
 use crate::process::Process;
+use crate::sweeper::Sweeper;
 use crate::{free_port, programs, template};
 
 /// What the log says once clients are let in.
@@ -32,12 +33,14 @@ pub struct PostgresOptions {
 /// A server with the user `postgres`, who may do anything. Dropping it kills it.
 #[derive(Debug)]
 pub struct Postgres {
+    // First, so that it has ended when its folder goes.
+    running: Mutex<Option<Process>>,
     folder: TempDir,
+    _sweeper: Sweeper,
     programs: PathBuf,
     account: Option<Account>,
     options: PostgresOptions,
     port: u16,
-    running: Mutex<Option<Process>>,
     databases: AtomicU32,
 }
 
@@ -58,6 +61,7 @@ impl Postgres {
     pub fn start(options: PostgresOptions) -> Postgres {
         let (programs, account) = (programs::postgres(), Account::for_servers());
         let folder = tempfile::Builder::new().prefix("postgres-").tempdir().expect("a temporary folder");
+        let sweeper = Sweeper::of(folder.path());
         template::copy_to(&folder.path().join("data"), &programs, account);
         for (name, content) in &options.files {
             let path = folder.path().join("data").join(name);
@@ -69,8 +73,16 @@ impl Postgres {
             account.own(folder.path());
         }
         let running = Mutex::new(None);
-        let mut server =
-            Postgres { folder, programs, account, options, port: 0, running, databases: AtomicU32::new(0) };
+        let mut server = Postgres {
+            running,
+            folder,
+            _sweeper: sweeper,
+            programs,
+            account,
+            options,
+            port: 0,
+            databases: AtomicU32::new(0),
+        };
         for attempt in 1.. {
             server.port = free_port();
             match server.launch() {

@@ -54,7 +54,7 @@ fn a_message_server_answers_and_comes_back() {
 fn child() {
     let postgres = Postgres::start(PostgresOptions::default());
     let nats = Nats::start(NatsOptions::default());
-    println!("ports {} {}", postgres.port(), nats.port());
+    println!("ports {} {} {}", postgres.port(), nats.port(), postgres.socket_folder());
     std::io::stdout().flush().expect("the pipe is open");
     // Until the kill: the pipe ends with the parent, should that die first.
     let _ = std::io::stdin().read(&mut [0]);
@@ -71,11 +71,12 @@ fn no_server_outlives_a_test_that_is_killed() {
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let ports = lines.map_while(Result::ok).find_map(|line| {
         let (_, ports) = line.split_once("ports ")?;
-        let ports: Vec<u16> = ports.split_whitespace().filter_map(|port| port.parse().ok()).collect();
-        Some(ports)
+        let mut words = ports.split_whitespace();
+        let ports: [u16; 2] = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
+        Some((ports, std::path::PathBuf::from(words.next()?)))
     });
-    let ports = ports.expect("both servers came up");
-    assert_eq!(ports.len(), 2);
+    let (ports, folder) = ports.expect("both servers came up");
+    assert!(folder.exists());
     child.kill().expect("kills");
     child.wait().expect("ends");
     let begun = Instant::now();
@@ -84,5 +85,9 @@ fn no_server_outlives_a_test_that_is_killed() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the server on {port} is still there");
             std::thread::yield_now();
         }
+    }
+    while folder.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} is still there", folder.display());
+        std::thread::yield_now();
     }
 }
