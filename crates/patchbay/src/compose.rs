@@ -63,7 +63,10 @@ fn link(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Link>>> {
         let address = link_nats::Address::parse(&settings.bus.url).context("bus.url")?;
         return Ok(Some(link_nats::NatsLink::new(address)));
     }
-    #[cfg(not(feature = "nats"))]
+    #[cfg(feature = "postgres")]
+    if !store_is_file(settings) {
+        return Ok(Some(store_postgres::NotifyLink::new(&settings.store.url).context("store.url")?));
+    }
     let _ = settings;
     Ok(None)
 }

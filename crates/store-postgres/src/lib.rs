@@ -15,6 +15,7 @@ mod message_rows;
 mod messages;
 mod migrate;
 mod nodes;
+mod notify;
 mod options;
 mod readers;
 mod reconnect;
@@ -40,6 +41,7 @@ use store::backend::queue::Queue;
 use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 
 pub use migrate::newest_version;
+pub use notify::NotifyLink;
 pub use options::PostgresOptions;
 
 use address::Address;

@@ -11,7 +11,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
     ("store", &["model"]),
+    // Its notifications carry messages between nodes.
+    ("store-postgres", &["model", "store", "events"]),
     ("store-*", &["model", "store"]),
+    ("link-*", &["events"]),
     ("events", &["model"]),
     ("providers", &["model"]),
     ("local-model", &["model", "providers"]),
@@ -50,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Concrete backends. Tests may name them: SQLite is their temporary store.
-const ONLY_FOR_PATCHBAY: &[&str] = &["store-sqlite", "store-postgres", "local-model"];
+const ONLY_FOR_PATCHBAY: &[&str] = &["store-sqlite", "store-postgres", "link-nats", "local-model"];
 
 /// What speaks HTTP, and the only crates that may.
 const WIRE: &[(&[&str], &[&str], &str)] = &[
