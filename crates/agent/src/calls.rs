@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use model::NewMessage;
-use tools::ToolError;
+use tools::{ToolContext, ToolError};
 
 use crate::course::Course;
 use crate::journal::{JournalError, ToolOutcome};
@@ -63,10 +63,21 @@ impl Course<'_> {
         let (text, is_error) = match result {
             Ok(output) => (output.text, false),
             Err(ToolError::Cancelled) => (String::from("cancelled"), true),
-            Err(error) => (format!("error: {error}"), true),
+            Err(error) => (format!("error: {error}{}", elsewhere(&error, context)), true),
         };
         let text = cut_middle(&text, self.turn.limits.tool_output_chars).into_owned();
         Ok(Ended { call, outcome: ToolOutcome { text, is_error, interrupted: false }, duration_ms })
+    }
+}
+
+/// A run may have gone over to a node that has a folder of its own under the same name.
+fn elsewhere(error: &ToolError, context: &ToolContext) -> String {
+    match (&context.node, error) {
+        (Some(node), ToolError::NoFile(_)) => format!(
+            " in the workspace of this node, {node}; this gateway is one of several, and unless its operator has put the \
+             workspace on shared storage, the file may be on another one"
+        ),
+        _ => String::new(),
     }
 }
 

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::errors;
 use crate::payload::{
-    AgentAccepted, AgentCancelled, AgentCompleted, AgentError, AgentInputRequired, AgentStarted, ConfigChanged,
-    ConfigReloaded, SessionCompacted, SessionCreated, SessionDeleted, SessionMessage, SessionReset, StreamChunk,
-    StreamEnd, StreamStart, StreamThinking, StreamToken, StreamToolEnd, StreamToolStart, SystemShutdown, SystemTick,
-    Topic,
+    AgentAccepted, AgentCancelled, AgentCompleted, AgentError, AgentInputRequired, AgentResumed, AgentStarted,
+    ConfigChanged, ConfigReloaded, SessionCompacted, SessionCreated, SessionDeleted, SessionMessage, SessionReset,
+    StreamChunk, StreamEnd, StreamStart, StreamThinking, StreamToken, StreamToolEnd, StreamToolStart, SystemShutdown,
+    SystemTick, Topic,
 };
 
 /// A frame of an event: the topic, and the whole notification as sent.
@@ -124,6 +124,10 @@ fn project(event: &Event, frames: &mut Frames) {
             frames.add(&AgentStarted { run_id, session_key, agent_id, model, lifetime });
             frames.add_stream(run, &StreamStart { run_id, session_key, model, seq: *seq, lifetime });
         }
+        Event::RunTakenOver { run, node, .. } => {
+            let RunRef { run_id, session_key, agent_id, .. } = run;
+            frames.add(&AgentResumed { run_id, session_key, agent_id, node, lifetime });
+        }
         Event::RunDelta { run, seq, index, text, .. } => delta(frames, run, *seq, *index, text),
         Event::RunThinking { run, seq, text, .. } => {
             let data = StreamThinking { run_id: &run.run_id, step_type: "general", content: text, seq: *seq, lifetime };
@@ -167,7 +171,6 @@ fn project(event: &Event, frames: &mut Frames) {
         // Credentials, who is connected, and what goes on between nodes are not told of in this dialect.
         Event::InputAccepted { .. }
         | Event::StopAsked { .. }
-        | Event::RunTakenOver { .. }
         | Event::NodeJoined { .. }
         | Event::NodeLeft { .. }
         | Event::TokenCreated { .. }

@@ -57,6 +57,13 @@ topic!(/// A run begins.
 AgentStarted, "agent.started", true, {
     run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId, model: &'a str,
 });
+topic!(/// A run goes on from its last written step after its node was gone. Text that was told behind that step
+/// is void; chunks are counted from 0 again.
+AgentResumed, "agent.resumed", true, {
+    run_id: &'a RunId, session_key: &'a SessionKey, agent_id: &'a AgentId,
+    /// The node that goes on with it.
+    node: &'a str,
+});
 topic!(/// A run ended well. The last event of its run.
 AgentCompleted, "agent.completed", true, {
     run_id: &'a RunId, session_key: &'a SessionKey, tokens_used: u64, duration_ms: u64, iterations: u32, response: &'a str,
@@ -151,6 +158,7 @@ pub fn describe(generator: &mut SchemaGenerator) -> (Map<String, Value>, Map<Str
     listed.add::<SessionMessage<'_>>();
     listed.add::<AgentAccepted<'_>>();
     listed.add::<AgentStarted<'_>>();
+    listed.add::<AgentResumed<'_>>();
     listed.add::<AgentCompleted<'_>>();
     listed.add::<AgentError<'_>>();
     listed.add::<AgentCancelled<'_>>();

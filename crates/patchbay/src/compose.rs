@@ -268,7 +268,7 @@ pub fn surface(
         .into_iter()
         .map(|(path, document, version)| Contract { path, document: Arc::new(move || document(version)) })
         .collect();
-    let lifecycle = services.lifecycle.clone();
+    let (lifecycle, cluster) = (services.lifecycle.clone(), Arc::clone(&services.cluster));
     Surface {
         services: Arc::clone(services),
         dialects,
@@ -277,7 +277,7 @@ pub fn surface(
         metrics,
         allowed_origins: allowed_origins(&live),
         allowed_hosts: allowed_hosts(&live),
-        is_ready: Arc::new(move || !lifecycle.is_draining()),
+        is_ready: Arc::new(move || !lifecycle.is_draining() && cluster.is_well()),
     }
 }
 

@@ -16,6 +16,8 @@ pub struct ToolContext {
     pub run: RunId,
     /// The only folder that file tools reach; made when it is missing.
     pub workspace: PathBuf,
+    /// The node whose folder that is, where there are others with folders of their own.
+    pub node: Option<Arc<str>>,
     /// Fires when the run is cancelled.
     pub cancel: CancellationToken,
     pub clock: Arc<dyn Clock>,

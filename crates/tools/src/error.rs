@@ -11,6 +11,9 @@ pub enum ToolError {
     Refused(String),
     #[error("{0}")]
     Failed(String),
+    /// A file that is not in the workspace; another node may have it.
+    #[error("`{0}` does not exist")]
+    NoFile(String),
     /// The run was cancelled while the tool ran.
     #[error("cancelled")]
     Cancelled,

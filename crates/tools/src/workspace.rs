@@ -223,7 +223,7 @@ fn link_refused(path: &InsidePath) -> ToolError {
 
 fn failure(errno: Errno, path: &InsidePath) -> ToolError {
     match errno {
-        Errno::NOENT => ToolError::Failed(format!("`{path}` does not exist")),
+        Errno::NOENT => ToolError::NoFile(path.to_string()),
         Errno::LOOP => link_refused(path),
         errno => failure_io(&errno.into(), path),
     }

@@ -81,7 +81,9 @@ impl Cluster {
                     _ = ticks.tick() => {}
                     () = cluster.changed.notified() => {}
                 }
-                let nodes = match cluster.show(draining.is_cancelled()).await {
+                let shown = cluster.show(draining.is_cancelled()).await;
+                cluster.measure(shown.is_ok());
+                let nodes = match shown {
                     Ok(nodes) => nodes,
                     Err(StoreError::FencedOff) => {
                         tracing::error!(node = cluster.name, fence = %cluster.me, "another node has taken over from this one");
@@ -128,6 +130,15 @@ impl Cluster {
                 tx.nodes().list()
             })
             .await
+    }
+
+    fn measure(&self, is_store_up: bool) {
+        self.is_cut_off.store(!is_store_up, Ordering::Relaxed);
+        let number = |is: bool| if is { 1.0 } else { 0.0 };
+        metrics::gauge!("patchbay_store_up").set(number(is_store_up));
+        if let Some(link) = &self.link {
+            metrics::gauge!("patchbay_bus_up").set(number(link.is_up()));
+        }
     }
 
     fn observe(&self, found: Vec<Node>, now: Instant) {

@@ -62,6 +62,8 @@ pub struct Cluster {
     outbox: Outbox,
     /// Others share the database just now.
     has_peers: AtomicBool,
+    /// The last beat was not written.
+    is_cut_off: AtomicBool,
     nodes: Mutex<Vec<Observed>>,
     addresses: Mutex<Value>,
     /// The log has grown, or may have.
@@ -150,6 +152,7 @@ impl Cluster {
             link,
             heard: Mutex::new(heard),
             has_peers: AtomicBool::new(false),
+            is_cut_off: AtomicBool::new(false),
             nodes: Mutex::default(),
             addresses: Mutex::new(json!({})),
             poked: Notify::new(),
@@ -182,6 +185,11 @@ impl Cluster {
         let mut fenced = self.fenced.subscribe();
         // The sender lives as long as this.
         let _ = fenced.wait_for(|fenced| *fenced).await;
+    }
+
+    /// Whether this node reaches its database, as far as it knows: one that does not shall get no new clients.
+    pub fn is_well(&self) -> bool {
+        !self.is_cut_off.load(Ordering::Relaxed) && !*self.fenced.borrow()
     }
 
     /// Tells the others where this node listens.

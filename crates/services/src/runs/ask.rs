@@ -56,13 +56,13 @@ impl Runs {
             AwaitingInput { input_id: self.ids.input(), prompt: prompt.to_owned(), options: options.to_vec() };
         let run = live.update(|run| run.awaiting = Some(awaiting.clone()));
         let (now, reference) = (self.clock.now(), live.reference.clone());
-        self.store
-            .write::<_, OpError, _>(move |tx| {
-                tx.runs_mut().update_unfinished(&run)?;
-                let AwaitingInput { input_id, prompt, options } = awaiting;
-                tx.events_mut().append(now, &Event::InputRequested { run: reference, input_id, prompt, options })?;
-                Ok(())
-            })
-            .await
+        self.persist(move |tx| {
+            tx.runs_mut().update_unfinished(&run)?;
+            let AwaitingInput { input_id, prompt, options } = awaiting.clone();
+            let run = reference.clone();
+            tx.events_mut().append(now, &Event::InputRequested { run, input_id, prompt, options })?;
+            Ok(())
+        })
+        .await
     }
 }

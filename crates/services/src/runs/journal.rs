@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agent::{Journal, JournalError, Step, ToolOutcome};
 use async_trait::async_trait;
 use model::{
-    Event, ModelRef, NewMessage, Noun, OpError, Role, RunId, SessionKind, ToolCall, ToolCallRecord, ToolCallState,
-    Usage,
+    ErrorKind, Event, ModelRef, NewMessage, Noun, OpError, Role, RunId, SessionKind, ToolCall, ToolCallRecord,
+    ToolCallState, Usage,
 };
 use store::{PendingInput, StoreError, Tx};
 
@@ -26,10 +26,11 @@ impl TurnJournal {
         Self { runs, live, ephemeral }
     }
 
-    /// Writes to the run's session; fails when the run is not there any more, with its session.
+    /// Writes to the run's session, once the database takes it; fails when the run is not there any
+    /// more, with its session.
     async fn write(
         &self,
-        change: impl FnOnce(&dyn Tx, &mut model::Session) -> Result<(), OpError> + Send + 'static,
+        change: impl Fn(&dyn Tx, &mut model::Session) -> Result<(), OpError> + Send + Sync + 'static,
     ) -> Result<(), JournalError> {
         let run = self.live.run();
         let now = self.runs.clock.now();
@@ -38,12 +39,12 @@ impl TurnJournal {
             if !tx.runs_mut().update_unfinished(&run)? {
                 return Err(OpError::not_found(Noun::Run, &run.id));
             }
-            let mut session = crate::sessions::open_session(tx, &run.session_key, fresh, now)?;
+            let mut session = crate::sessions::open_session(tx, &run.session_key, fresh.clone(), now)?;
             change(tx, &mut session)?;
             session.updated_at = now;
             Ok::<(), OpError>(tx.sessions_mut().put(&session)?)
         };
-        self.runs.store.write(work).await.map_err(|error| JournalError(Box::new(error)))
+        self.runs.persist(work).await.map_err(|error| JournalError(Box::new(error)))
     }
 }
 
@@ -135,8 +136,9 @@ impl Journal for TurnJournal {
                 ended_at: None,
             })?;
             if !ephemeral && !was_told {
-                let ToolCall { id: call_id, name, arguments } = call;
-                tx.events_mut().append(now, &Event::ToolStarted { run: reference, seq, call_id, name, arguments })?;
+                let ToolCall { id: call_id, name, arguments } = call.clone();
+                let run = reference.clone();
+                tx.events_mut().append(now, &Event::ToolStarted { run, seq, call_id, name, arguments })?;
             }
             Ok(())
         })
@@ -179,11 +181,11 @@ impl Journal for TurnJournal {
             // A call that was cancelled before it began was never told of, and has no end to tell either.
             if !ephemeral && started_at.is_some() {
                 let event = Event::ToolEnded {
-                    run: reference,
+                    run: reference.clone(),
                     seq,
-                    call_id: call.id,
-                    name: call.name,
-                    result: outcome.text,
+                    call_id: call.id.clone(),
+                    name: call.name.clone(),
+                    result: outcome.text.clone(),
                     is_error: outcome.is_error,
                     duration_ms,
                 };
@@ -217,7 +219,14 @@ impl Journal for TurnJournal {
         let active = Some(self.live.reference.run_id.clone());
         let options = CompactOptions { automatic: true, active, ..CompactOptions::default() };
         let result = self.runs.sessions.compact(&self.live.key, options).await;
-        let result = result.map_err(|error| JournalError(Box::new(error)))?;
+        let result = match result {
+            // A long conversation is no reason to give up a turn that could go on.
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "the session could not be shortened in the middle of a turn");
+                return Ok(None);
+            }
+            result => result.map_err(|error| JournalError(Box::new(error)))?,
+        };
         if !result.is_some_and(|compaction| compaction.compacted) {
             return Ok(None);
         }

@@ -28,6 +28,10 @@ struct Known {
 }
 
 impl Known {
+    fn measure(&self) {
+        metrics::gauge!("patchbay_runs_unfinished").set(f64::from(u32::try_from(self.here).unwrap_or(u32::MAX)));
+    }
+
     fn remove(&mut self, id: &RunId) -> Option<Arc<LiveRun>> {
         let live = self.runs.remove(id)?;
         if live.is_here {
@@ -58,6 +62,7 @@ impl LiveRuns {
             known.elsewhere.entry(live.key.clone()).or_default().push(id.clone());
         }
         known.runs.insert(id, live);
+        known.measure();
         drop(known);
         if let Some(before) = before {
             before.mark_ended();
@@ -66,7 +71,12 @@ impl LiveRuns {
     }
 
     pub(crate) fn remove(&self, id: &RunId) {
-        let removed = self.lock().remove(id);
+        let removed = {
+            let mut known = self.lock();
+            let removed = known.remove(id);
+            known.measure();
+            removed
+        };
         if let Some(live) = removed {
             live.mark_ended();
         }

@@ -16,6 +16,7 @@ mod id_locks;
 mod journal;
 mod live;
 mod mailbox;
+mod persist;
 mod recover;
 mod remote;
 mod task;

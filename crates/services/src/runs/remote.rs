@@ -268,6 +268,8 @@ impl Runs {
             return Ok(0);
         }
         let recovered = self.adopt().await?;
+        let taken = recovered.resumed + recovered.requeued;
+        metrics::counter!("patchbay_runs_taken_over_total").increment(taken as u64);
         Ok(recovered.resumed + recovered.requeued + recovered.ended)
     }
 }

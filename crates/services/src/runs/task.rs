@@ -117,17 +117,14 @@ impl Runs {
                 model: model.map_or_else(String::new, |model| model.to_string()),
             },
         );
-        let written = self
-            .store
-            .write::<_, OpError, _>(move |tx| {
-                if !tx.runs_mut().update_unfinished(&row)? {
-                    return Err(OpError::not_found(model::Noun::Run, &row.id));
-                }
-                tx.events_mut().append(now, &event)?;
-                Ok(())
-            })
-            .await;
-        if let Err(error) = written {
+        let written = self.persist(move |tx| {
+            if !tx.runs_mut().update_unfinished(&row)? {
+                return Err(OpError::not_found(model::Noun::Run, &row.id));
+            }
+            tx.events_mut().append(now, &event)?;
+            Ok(())
+        });
+        if let Err(error) = written.await {
             // Nobody was told that it started, so its end must not say so.
             live.update(|run| (run.state, run.started_at, run.model) = (stored.state, None, stored.model));
             return Err(error);
@@ -198,6 +195,7 @@ impl Runs {
                 session: run.session_key.clone(),
                 run: run.id.clone(),
                 workspace: agent.workspace.clone(),
+                node: self.cluster.has_peers().then(|| Arc::from(self.cluster.name())),
                 cancel: live.cancel.clone(),
                 clock: Arc::clone(&self.clock),
                 user: Arc::new(AskThroughRun(Arc::downgrade(self))),

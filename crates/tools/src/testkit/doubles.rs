@@ -59,6 +59,7 @@ impl Bench {
             session: SessionKey::main(&AgentId::main()),
             run: RunId::trusted("run_test"),
             workspace: self.workspace(),
+            node: None,
             cancel: self.cancel.clone(),
             clock: Arc::clone(&self.clock) as _,
             user: Arc::clone(&self.user) as _,
