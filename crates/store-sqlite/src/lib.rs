@@ -7,6 +7,7 @@ mod care;
 mod columns;
 mod commit;
 mod connection;
+mod contents;
 mod documents;
 mod events;
 mod facts;
@@ -36,13 +37,14 @@ use model::Fence;
 use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 
 pub use care::{backup, integrity};
+pub use contents::{Contents, contents, settle};
 #[cfg(feature = "inline")]
 pub use inline::InlineStore;
+pub use lock::OwnerLock;
 pub use migrate::newest_version;
 pub use options::{Durability, SqliteOptions};
 
 use connection::Database;
-use lock::OwnerLock;
 use readers::Readers;
 use store::backend::jobs::{Orders, refuse};
 use store::backend::queue::Queue;

@@ -1,6 +1,5 @@
 //! The schema and its way forward; see [`store::backend::migrations`].
 
-//!
 use store::StoreError;
 use store::backend::migrations::{Migration, Missing, missing, number};
 
@@ -24,6 +23,11 @@ pub fn migrate(database: &Database) -> Result<(), StoreError> {
 /// The version of the schema that this program writes.
 pub fn newest_version() -> u32 {
     number(MIGRATIONS.len())
+}
+
+/// The version of the schema that is there, also one that this program does not know; 0 without one.
+pub fn version(database: &Database) -> Result<u32, StoreError> {
+    Ok(applied(database)?.last().map_or(0, |(version, _)| *version))
 }
 
 fn apply(database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {
