@@ -183,6 +183,15 @@ impl Runs {
         if let Some(run) = known.or_else(|| self.finished.get(&id, self.clock.now())) {
             return duplicate(run, &new.session);
         }
+        if new.id.is_some()
+            && self.live.get(&id).is_some()
+            && let Some(run) = self.stored(&id).await?
+        {
+            // Another node drives it; the picture of it stays.
+            return duplicate(run, &new.session);
+        }
+        // A database that is this node's alone has nothing to take over.
+        let _order = if self.cluster.is_shared() { Some(self.taking_over.read().await) } else { None };
         let limit = usize::try_from(self.limits().session_queue).unwrap_or(usize::MAX);
         let limit = if new.only_when_free { 0 } else { limit };
         let key = new.session.clone();

@@ -81,6 +81,9 @@ pub struct Runs {
     pub(crate) finished: finished::Finished,
     pub(crate) handed: handed::Handed,
     pub(crate) id_locks: id_locks::IdLocks,
+    /// Held for writing while runs of another node are taken over, for reading while a message is taken
+    /// in: in a session's queue the former stand before the latter, as in the database.
+    taking_over: tokio::sync::RwLock<()>,
 }
 
 /// What asking a run to stop came to.
@@ -138,6 +141,7 @@ impl Runs {
             finished: finished::Finished::default(),
             handed: handed::Handed::default(),
             id_locks: id_locks::IdLocks::default(),
+            taking_over: tokio::sync::RwLock::default(),
         })
     }
 

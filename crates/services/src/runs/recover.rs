@@ -32,6 +32,7 @@ impl Runs {
 
     /// Makes this node the driver of every run whose driver is gone, and goes on with them.
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<Recovered, OpError> {
+        let order = self.taking_over.write().await;
         let (me, node, now) = (self.cluster.me(), self.cluster.name().to_owned(), self.clock.now());
         let found = self
             .store
@@ -74,6 +75,7 @@ impl Runs {
                 sessions.push(key);
             }
         }
+        drop(order);
         for key in sessions {
             self.pump(&key);
         }

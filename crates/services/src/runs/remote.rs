@@ -78,14 +78,17 @@ impl Runs {
         let me = self.cluster.me();
         let Some(run) = envelope.event.run() else { return Ok(()) };
         let id = &run.run_id;
-        let known = self.live.get(id);
         if let Event::RunAccepted { owner, .. } = &envelope.event {
-            return match known {
+            // A client that got no answer elsewhere may be giving the same message here just now; what that
+            // has put into the queue until it knows better must be gone.
+            let _turn = self.id_locks.lock(id).await;
+            return match self.live.get(id) {
                 Some(_) => Ok(()),
                 None if *owner == me => self.take_up_for_another(id).await,
                 None => self.picture(id).await,
             };
         }
+        let known = self.live.get(id);
         let Some(live) = known else { return Ok(()) };
         if live.is_here {
             return match &envelope.event {
@@ -218,7 +221,9 @@ impl Runs {
 
     /// Draws a picture of a run that another node drives.
     async fn picture(&self, id: &RunId) -> Result<(), OpError> {
-        if let Some(run) = self.stored(id).await?.filter(|run| !run.state.is_over()) {
+        let stored = self.stored(id).await?.filter(|run| !run.state.is_over() && run.owner != self.cluster.me());
+        // It may have been taken over by this node meanwhile.
+        if let Some(run) = stored.filter(|_| self.live.get(id).is_none()) {
             self.live.insert(LiveRun::elsewhere(run, self.channels.open(id)));
         }
         Ok(())

@@ -1,0 +1,48 @@
+//! A node that is cut off from the database, the bus, its clients, in every combination.
+
+use crate::check::Ends;
+use crate::clients::Weather;
+use crate::dice::Dice;
+use crate::load::{Load, Plan};
+use crate::rig::{Bus, NODES, Rig};
+use crate::upstream::Manner;
+
+/// Messages that are to be accepted while a wire is cut.
+const MEANWHILE: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_cut_off_from_store_bus_and_clients_in_every_combination_does_no_harm() {
+    let mut dice = Dice::thrown();
+    let mut rig = Rig::start(Bus::Nats).await;
+    let plan = Plan { sessions: 8, messages: None, manners: &Manner::FREE, weather: Weather::Foul };
+    let load = Load::start(&rig, plan, &mut dice);
+    for combination in 1_u8..8 {
+        let node = dice.roll(NODES);
+        let [store, bus, clients] = [1, 2, 4].map(|bit| combination & bit != 0);
+        println!("cut off node {node} from store {store}, bus {bus}, clients {clients}");
+        load.go_on_for(&rig, MEANWHILE).await;
+        let (fence, cut) = (rig.fence(node), &rig.nodes[node]);
+        if clients {
+            cut.clients.cut();
+        }
+        if bus {
+            cut.bus.as_ref().expect("there is a bus").cut();
+        }
+        if store {
+            cut.store.cut();
+        }
+        load.go_on_for(&rig, MEANWHILE).await;
+        if store {
+            // Whoever cannot show that it lives is out, and its runs are another's.
+            rig.taken_over(fence).await;
+            load.go_on_for(&rig, MEANWHILE).await;
+        } else {
+            assert_eq!(rig.fence(node), fence, "the lease is held in the database alone");
+        }
+        for wire in [&cut.clients, &cut.store].into_iter().chain(&cut.bus) {
+            wire.mend();
+        }
+        rig.wait_until("it is a member", || rig.fence(node) > 0).await;
+    }
+    load.end(&mut rig, Ends::OrUnavailable).await;
+}
