@@ -11,6 +11,7 @@ use crate::upstream::Manner;
 const MEANWHILE: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn a_node_that_is_cut_off_from_store_bus_and_clients_in_every_combination_does_no_harm() {
     let mut dice = Dice::thrown();
     let mut rig = Rig::start(Bus::Nats).await;

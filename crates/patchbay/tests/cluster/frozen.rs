@@ -10,6 +10,7 @@ use crate::rig::{Bus, NODES, Rig};
 use crate::upstream::Manner;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn a_node_that_was_frozen_for_longer_than_its_lease_writes_nothing_stale_and_begins_a_new_life() {
     let mut dice = Dice::thrown();
     let mut rig = Rig::start(Bus::Nats).await;

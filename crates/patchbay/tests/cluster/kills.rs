@@ -15,11 +15,13 @@ const SESSIONS: usize = 50;
 const ROUNDS: usize = 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn every_message_of_200_runs_is_counted_when_any_node_is_killed_in_their_middle() {
     killed(Bus::Nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn the_same_holds_for_nodes_that_speak_through_the_database() {
     killed(Bus::Database).await;
 }
@@ -60,6 +62,7 @@ async fn killed(bus: Bus) {
 const HELD: usize = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn what_a_killed_node_drove_is_taken_over_within_its_lease_and_two_seconds() {
     let mut dice = Dice::thrown();
     let mut rig = Rig::start(Bus::Nats).await;

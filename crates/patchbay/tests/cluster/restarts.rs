@@ -11,6 +11,7 @@ use crate::upstream::Manner;
 const BETWEEN: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn no_call_is_refused_while_one_node_after_the_other_is_restarted() {
     let mut dice = Dice::thrown();
     let mut rig = Rig::start(Bus::Nats).await;

