@@ -77,6 +77,19 @@ export type Failure = {
 /** Facts to match, or a part of the session key. */
 export type Filter = string | Facts;
 
+/** The same message in the ids of every dialect. */
+export type KnownAs = {
+  /** In Comis the id of the user's message. */
+  comis_message_uuid: string;
+  /** In Comis `messageId` of the answer. */
+  comis_run_uuid: string;
+  message_id: string;
+  /** In the OpenAI API the id of the answer. */
+  openai_id?: string | null;
+  /** In Aleph `run_id`, in ArgentOS `runId`. */
+  run_id: string;
+};
+
 /** A message of a transcript. */
 export type MessageView = {
   /** A string, or parts when the message is not only text. */
@@ -117,6 +130,27 @@ export type ModelView = {
   source: string;
 };
 
+export type NodeEntry = {
+  /** Where it listens, by dialect. */
+  addresses: unknown;
+  /** It takes no new work and is about to leave. */
+  draining: boolean;
+  /** The number of this life of the node; each start has a greater one. */
+  fence: number;
+  host: string;
+  /** Unix milliseconds. */
+  joined_at: number;
+  /** The node that answers. */
+  me: boolean;
+  name: string;
+  pid: number;
+  /** Unfinished runs that it drives. */
+  runs: number;
+  /** Since it last showed that it lives; absent for a gateway that is alone. */
+  silent_ms?: number | null;
+  version: string;
+};
+
 export type Output = {
   /** `false` when the run was over already. */
   cancelled: boolean;
@@ -126,10 +160,35 @@ export type Output = {
 };
 
 export type Output10 = {
-  commands: CommandView[];
+  run_id: RunId;
+  session_key: SessionKey;
+  /** `running` or `pending`. */
+  status: string;
+  /** Whether deltas of the answer follow as events. */
+  streaming: boolean;
 };
 
 export type Output11 = {
+  /** Where nodes speak to each other beside the database. */
+  bus?: string | null;
+  bus_up: boolean;
+  /** The same on every node, and no other cluster's. */
+  cluster_id: string;
+  /** How long a node may be silent before others take over its runs. */
+  lease_ms: number;
+  nodes: NodeEntry[];
+  /** Unfinished runs that no node drives just now. */
+  orphans: number;
+  /** Whether other nodes may share the database; a gateway on SQLite has it alone. */
+  shared: boolean;
+  store: string;
+};
+
+export type Output12 = {
+  commands: CommandView[];
+};
+
+export type Output13 = {
   config: unknown;
   /** The last successful load, Unix milliseconds. */
   loaded_at: number;
@@ -137,7 +196,7 @@ export type Output11 = {
   source: string;
 };
 
-export type Output12 = {
+export type Output14 = {
   /** Dotted leaf paths, sorted. */
   changed_keys: string[];
   reloaded: boolean;
@@ -148,19 +207,19 @@ export type Output12 = {
   source: string;
 };
 
-export type Output13 = {
+export type Output15 = {
   errors: ConfigRemark[];
   /** There are no errors. */
   valid: boolean;
   warnings: ConfigRemark[];
 };
 
-export type Output14 = {
+export type Output16 = {
   patterns: string[];
   total: number;
 };
 
-export type Output15 = {
+export type Output17 = {
   /** All patterns, in the order of their first subscription. */
   active_patterns: string[];
   /** Events after this one are delivered. */
@@ -169,13 +228,13 @@ export type Output15 = {
   subscribed: string[];
 };
 
-export type Output16 = {
+export type Output18 = {
   active_patterns: string[];
   /** Those that were active. */
   unsubscribed: string[];
 };
 
-export type Output17 = {
+export type Output19 = {
   /** `ok` */
   status: string;
   /** RFC 3339, UTC. */
@@ -183,7 +242,25 @@ export type Output17 = {
   uptime_ms: number;
 };
 
-export type Output18 = {
+export type Output2 = {
+  agent_id: string;
+  /** Most important first. */
+  findings: string[];
+  ids: KnownAs;
+  /** The node that drives it, or drove it last; absent when that node is gone. */
+  node?: string | null;
+  /** The dialect that it came through. */
+  origin: string;
+  session_key: string;
+  /** Who sent it. */
+  started_by: string;
+  /** `pending`, `running`, `completed`, `cancelled` or `failed`. */
+  status: string;
+  /** In the order in which it happened. */
+  timeline: TimelineEntry[];
+};
+
+export type Output20 = {
   /** The flags that are set, as words. */
   capabilities: string[];
   chat: boolean;
@@ -195,19 +272,11 @@ export type Output18 = {
   vision: boolean;
 };
 
-export type Output19 = {
+export type Output21 = {
   models: ModelView[];
 };
 
-export type Output2 = {
-  /** In the order of the configuration. */
-  agents: AgentView[];
-  /** The agent of calls that name none. */
-  default: AgentId;
-  total: number;
-};
-
-export type Output20 = {
+export type Output22 = {
   compacted: boolean;
   /** Facts that were new. */
   facts_extracted: number;
@@ -220,13 +289,13 @@ export type Output20 = {
   tokens_before: number;
 };
 
-export type Output21 = {
+export type Output23 = {
   deleted: boolean;
   messages_removed: number;
   session_key: SessionKey;
 };
 
-export type Output22 = {
+export type Output24 = {
   /** Messages in this answer. */
   count: number;
   messages: MessageView[];
@@ -236,7 +305,7 @@ export type Output22 = {
   total: number;
 };
 
-export type Output23 = {
+export type Output25 = {
   /** Sessions in this answer. */
   count: number;
   sessions: SessionView[];
@@ -244,7 +313,7 @@ export type Output23 = {
   total: number;
 };
 
-export type Output24 = {
+export type Output26 = {
   /** Unix milliseconds. */
   expires_at?: number | null;
   id: string;
@@ -254,17 +323,17 @@ export type Output24 = {
   token: string;
 };
 
-export type Output25 = {
+export type Output27 = {
   tokens: TokenView[];
 };
 
-export type Output26 = {
+export type Output28 = {
   id: string;
   /** `false` when it was revoked before. */
   revoked: boolean;
 };
 
-export type Output27 = {
+export type Output29 = {
   /** Commit id, or `dev`. */
   build: string;
   /** `patchbay` */
@@ -276,6 +345,14 @@ export type Output27 = {
 };
 
 export type Output3 = {
+  /** In the order of the configuration. */
+  agents: AgentView[];
+  /** The agent of calls that name none. */
+  default: AgentId;
+  total: number;
+};
+
+export type Output4 = {
   accepted: boolean;
   queued: boolean;
   /** `run_ended` when the run was over already. */
@@ -283,7 +360,7 @@ export type Output3 = {
   run_id: RunId;
 };
 
-export type Output4 = {
+export type Output5 = {
   /** RFC 3339, UTC. */
   accepted_at: string;
   run_id: RunId;
@@ -292,7 +369,7 @@ export type Output4 = {
   status: string;
 };
 
-export type Output5 = {
+export type Output6 = {
   agent_id: AgentId;
   /** The question that the run waits on. */
   awaiting_input?: Awaiting | null;
@@ -317,82 +394,94 @@ export type Output5 = {
   tools_called: string[];
 };
 
-export type Output6 = {
+export type Output7 = {
   aborted: boolean;
   /** `null` when there was nothing to stop. */
   run_id?: RunId | null;
 };
 
-export type Output7 = {
+export type Output8 = {
   /** `false` when the session does not exist. */
   cleared: boolean;
   messages_removed: number;
   session_key: SessionKey;
 };
 
-export type Output8 = {
+export type Output9 = {
   count: number;
   messages: ChatMessage[];
   session_key: SessionKey;
-};
-
-export type Output9 = {
-  run_id: RunId;
-  session_key: SessionKey;
-  /** `running` or `pending`. */
-  status: string;
-  /** Whether deltas of the answer follow as events. */
-  streaming: boolean;
 };
 
 export type Params = {
   run_id: RunId;
 };
 
-export type Params10 = Record<string, unknown>;
+export type Params10 = {
+  attachments?: Attachment[];
+  channel?: string | null;
+  idempotency_key?: RunId | null;
+  /** 1 to 262 144 characters. */
+  message: string;
+  /** `provider/model`; its provider must be configured. */
+  model?: string | null;
+  session_key?: string | null;
+  stream?: boolean;
+  thinking?: Thinking | null;
+};
 
-export type Params11 = {
+export type Params11 = Record<string, unknown>;
+
+export type Params12 = Record<string, unknown>;
+
+export type Params13 = {
   /** A top-level section; absent = all of them. */
   section?: string | null;
 };
 
-export type Params12 = Record<string, unknown>;
-
-export type Params13 = Record<string, unknown>;
-
-export type Params14 = {
-  /** An object, or a TOML or JSON text. */
-  config: unknown;
-};
+export type Params14 = Record<string, unknown>;
 
 export type Params15 = Record<string, unknown>;
 
 export type Params16 = {
+  /** An object, or a TOML or JSON text. */
+  config: unknown;
+};
+
+export type Params17 = Record<string, unknown>;
+
+export type Params18 = {
   /** The `cursor` of the last event seen. */
   after?: number | null;
   /** Topics with `*` for one segment or the rest; at least one, at most 100 active at a time. */
   patterns: string[];
 };
 
-export type Params17 = {
+export type Params19 = {
   patterns: string[];
 };
 
-export type Params18 = Record<string, unknown>;
-
-export type Params19 = {
-  /** `provider/id`, or an id that only one provider lists. */
-  model_id: string;
+export type Params2 = {
+  /**
+   * A run or a message, by any id that a dialect has shown of it: `run_…`, `msg_…`, an idempotency key,
+   * a UUID of Comis, `chatcmpl-…` or `resp_…`. 1 to 256 characters.
+   */
+  id: string;
 };
 
-export type Params2 = Record<string, unknown>;
-
-export type Params20 = {
-  /** `provider/id`, or an id that only one provider lists. */
-  model_id: string;
-};
+export type Params20 = Record<string, unknown>;
 
 export type Params21 = {
+  /** `provider/id`, or an id that only one provider lists. */
+  model_id: string;
+};
+
+export type Params22 = {
+  /** `provider/id`, or an id that only one provider lists. */
+  model_id: string;
+};
+
+export type Params23 = {
   /** Every listed model is enabled; accepted for clients that ask. */
   enabled_only?: boolean;
   /** Only this provider's models. */
@@ -401,17 +490,17 @@ export type Params21 = {
   refresh?: boolean;
 };
 
-export type Params22 = {
+export type Params24 = {
   /** Newest messages to keep, 0 to 1000; absent = as configured. */
   keep_recent?: number | null;
   session_key: string;
 };
 
-export type Params23 = {
+export type Params25 = {
   session_key: string;
 };
 
-export type Params24 = {
+export type Params26 = {
   /** Only messages before this time, Unix milliseconds. */
   before?: number | null;
   /** 1 to 1000. */
@@ -419,14 +508,14 @@ export type Params24 = {
   session_key: string;
 };
 
-export type Params25 = {
+export type Params27 = {
   filter?: Filter | null;
   /** 1 to 500. */
   limit?: number;
   offset?: number;
 };
 
-export type Params26 = {
+export type Params28 = {
   /** Days until it expires; absent = never. */
   expires_days?: number | null;
   /** 1 to 64 characters, for people. */
@@ -435,21 +524,23 @@ export type Params26 = {
   scopes: Scope[];
 };
 
-export type Params27 = Record<string, unknown>;
+export type Params29 = Record<string, unknown>;
 
-export type Params28 = {
+export type Params3 = Record<string, unknown>;
+
+export type Params30 = {
   id: string;
 };
 
-export type Params29 = Record<string, unknown>;
+export type Params31 = Record<string, unknown>;
 
-export type Params3 = {
+export type Params4 = {
   /** 1 to 262 144 characters. */
   message: string;
   run_id: RunId;
 };
 
-export type Params4 = {
+export type Params5 = {
   attachments?: Attachment[];
   channel?: string | null;
   /** Becomes the run's id; a second message with the same id is not accepted again. */
@@ -466,39 +557,26 @@ export type Params4 = {
   thinking?: Thinking | null;
 };
 
-export type Params5 = {
+export type Params6 = {
   run_id: RunId;
 };
 
-export type Params6 = {
+export type Params7 = {
   run_id?: RunId | null;
 };
 
-export type Params7 = {
+export type Params8 = {
   /** Keep system messages, such as the summary of a compaction. */
   keep_system?: boolean;
   session_key?: string | null;
 };
 
-export type Params8 = {
+export type Params9 = {
   /** RFC 3339, or Unix milliseconds. */
   before?: Before | null;
   /** 1 to 1000, the newest. */
   limit?: number;
   session_key?: string | null;
-};
-
-export type Params9 = {
-  attachments?: Attachment[];
-  channel?: string | null;
-  idempotency_key?: RunId | null;
-  /** 1 to 262 144 characters. */
-  message: string;
-  /** `provider/model`; its provider must be configured. */
-  model?: string | null;
-  session_key?: string | null;
-  stream?: boolean;
-  thinking?: Thinking | null;
 };
 
 export type Part = {
@@ -524,7 +602,7 @@ export type Part = {
 export type RunId = string;
 
 /** `agent.status` with this dialect's error codes. */
-export type RunStatus = Output5;
+export type RunStatus = Output6;
 
 /** The gateway's own scopes; each dialect translates its credentials into them. */
 export type Scope = "read" | "write" | "admin" | "approvals" | "pairing" | "mcp";
@@ -556,6 +634,20 @@ export type SessionView = {
 /** Reasoning effort. A provider without reasoning ignores it. */
 export type Thinking = "off" | "minimal" | "low" | "medium" | "high" | "xhigh";
 
+export type TimelineEntry = {
+  /** Unix milliseconds, by the clock of the node that wrote it. */
+  at: number;
+  /** Place in the log of events; absent when only a row tells of it. */
+  cursor?: number | null;
+  /** A sentence for people. */
+  text: string;
+  /**
+   * `received`, `started`, `step_written`, `tool_started`, `tool_ended`, `input_requested`,
+   * `input_accepted`, `stop_asked`, `taken_over` or `ended`.
+   */
+  what: string;
+};
+
 export type TokenView = {
   /** Unix milliseconds, as the other times. */
   created_at: number;
@@ -584,10 +676,26 @@ export type AgentCancelParams = {
 
 export type AgentCancelResult = Output;
 
+/**
+ * Tell the whole life of a message: received, queued, each step, tool calls, takeovers, its end, and what is worth knowing about it. For whoever got nothing, or something twice.
+ *
+ * Tell the whole life of a message: received, queued, each step, tool calls, takeovers, its end, and what
+ * is worth knowing about it. For whoever got nothing, or something twice.
+ */
+export type AgentExplainParams = {
+  /**
+   * A run or a message, by any id that a dialect has shown of it: `run_…`, `msg_…`, an idempotency key,
+   * a UUID of Comis, `chatcmpl-…` or `resp_…`. 1 to 256 characters.
+   */
+  id: string;
+};
+
+export type AgentExplainResult = Output2;
+
 /** List the configured agents. There is always `main`. */
 export type AgentListParams = Record<string, never>;
 
-export type AgentListResult = Output2;
+export type AgentListResult = Output3;
 
 /** Hand further input to a run: the answer to its question, or words for its next step. */
 export type AgentRespondToInputParams = {
@@ -596,7 +704,7 @@ export type AgentRespondToInputParams = {
   run_id: RunId;
 };
 
-export type AgentRespondToInputResult = Output3;
+export type AgentRespondToInputResult = Output4;
 
 /**
  * Give an agent a message and start a turn.
@@ -622,7 +730,7 @@ export type AgentRunParams = {
   thinking?: Thinking | null;
 };
 
-export type AgentRunResult = Output4;
+export type AgentRunResult = Output5;
 
 /** Ask how a run is doing, or how it ended. Answered for as long as its session exists. */
 export type AgentStatusParams = {
@@ -641,7 +749,7 @@ export type ChatAbortParams = {
   run_id?: RunId | null;
 };
 
-export type ChatAbortResult = Output6;
+export type ChatAbortResult = Output7;
 
 /** Remove the messages of a session and keep the session. Waits up to 30 s for an active run. */
 export type ChatClearParams = {
@@ -650,7 +758,7 @@ export type ChatClearParams = {
   session_key?: string | null;
 };
 
-export type ChatClearResult = Output7;
+export type ChatClearResult = Output8;
 
 /**
  * Read what was said in a session: messages of user and assistant that have text, oldest first. An unknown session is an empty chat.
@@ -666,7 +774,7 @@ export type ChatHistoryParams = {
   session_key?: string | null;
 };
 
-export type ChatHistoryResult = Output8;
+export type ChatHistoryResult = Output9;
 
 /** Send a chat message. The same as `agent.run`, in the words of a chat view. */
 export type ChatSendParams = {
@@ -682,12 +790,17 @@ export type ChatSendParams = {
   thinking?: Thinking | null;
 };
 
-export type ChatSendResult = Output9;
+export type ChatSendResult = Output10;
+
+/** Show the nodes that share the gateway's database, and what each of them drives. */
+export type ClusterStatusParams = Record<string, never>;
+
+export type ClusterStatusResult = Output11;
 
 /** List what can be typed with a leading `/`, by key. */
 export type CommandsListParams = Record<string, never>;
 
-export type CommandsListResult = Output10;
+export type CommandsListResult = Output12;
 
 /** Read the effective configuration: defaults, file, environment and flags together, secrets redacted. */
 export type ConfigGetParams = {
@@ -695,12 +808,12 @@ export type ConfigGetParams = {
   section?: string | null;
 };
 
-export type ConfigGetResult = Output11;
+export type ConfigGetResult = Output13;
 
 /** Read the configuration file anew and apply it. With an error in it the running configuration stays. */
 export type ConfigReloadParams = Record<string, never>;
 
-export type ConfigReloadResult = Output12;
+export type ConfigReloadResult = Output14;
 
 /** Give the JSON Schema (2020-12) of the configuration; the result is the schema itself. */
 export type ConfigSchemaParams = Record<string, never>;
@@ -713,7 +826,7 @@ export type ConfigValidateParams = {
   config: unknown;
 };
 
-export type ConfigValidateResult = Output13;
+export type ConfigValidateResult = Output15;
 
 /** Introduce yourself: version, role and token. The first message of a connection. A further `connect` takes on another identity; when it fails, the old one stays. */
 export type ConnectParams = {
@@ -772,7 +885,7 @@ export type EchoResult = unknown;
 /** List the patterns that this connection has subscribed to. */
 export type EventsListParams = Record<string, never>;
 
-export type EventsListResult = Output14;
+export type EventsListResult = Output16;
 
 /**
  * Have this connection told of events whose topic matches one of the patterns.
@@ -788,19 +901,19 @@ export type EventsSubscribeParams = {
   patterns: string[];
 };
 
-export type EventsSubscribeResult = Output15;
+export type EventsSubscribeResult = Output17;
 
 /** Take patterns back, compared letter by letter; patterns that are not active are passed over. */
 export type EventsUnsubscribeParams = {
   patterns: string[];
 };
 
-export type EventsUnsubscribeResult = Output16;
+export type EventsUnsubscribeResult = Output18;
 
 /** Tell that the gateway serves. Never fails while it does. */
 export type HealthParams = Record<string, never>;
 
-export type HealthResult = Output17;
+export type HealthResult = Output19;
 
 /** Tell what a model can do, as flags and as words. */
 export type ModelsCapabilitiesParams = {
@@ -808,7 +921,7 @@ export type ModelsCapabilitiesParams = {
   model_id: string;
 };
 
-export type ModelsCapabilitiesResult = Output18;
+export type ModelsCapabilitiesResult = Output20;
 
 /** Describe one model by its id. */
 export type ModelsGetParams = {
@@ -828,7 +941,7 @@ export type ModelsListParams = {
   refresh?: boolean;
 };
 
-export type ModelsListResult = Output19;
+export type ModelsListResult = Output21;
 
 /**
  * Replace the older messages of a session by a summary and keep what they teach as facts.
@@ -841,14 +954,14 @@ export type SessionCompactParams = {
   session_key: string;
 };
 
-export type SessionCompactResult = Output20;
+export type SessionCompactResult = Output22;
 
 /** Delete a session with its messages. Its runs are cancelled first; facts that were learnt stay. */
 export type SessionDeleteParams = {
   session_key: string;
 };
 
-export type SessionDeleteResult = Output21;
+export type SessionDeleteResult = Output23;
 
 /**
  * Read the newest messages of a session, oldest first, all roles.
@@ -863,7 +976,7 @@ export type SessionHistoryParams = {
   session_key: string;
 };
 
-export type SessionHistoryResult = Output22;
+export type SessionHistoryResult = Output24;
 
 /** List stored sessions, the most recently used first. */
 export type SessionListParams = {
@@ -873,7 +986,7 @@ export type SessionListParams = {
   offset?: number;
 };
 
-export type SessionListResult = Output23;
+export type SessionListResult = Output25;
 
 /**
  * Make a token. Its secret is in this answer and never shown again.
@@ -889,28 +1002,29 @@ export type TokenCreateParams = {
   scopes: Scope[];
 };
 
-export type TokenCreateResult = Output24;
+export type TokenCreateResult = Output26;
 
 /** List stored tokens, newest first. Secrets are not stored and cannot be shown. */
 export type TokenListParams = Record<string, never>;
 
-export type TokenListResult = Output25;
+export type TokenListResult = Output27;
 
 /** Revoke a token and those made with it. Connections that use it are closed. */
 export type TokenRevokeParams = {
   id: string;
 };
 
-export type TokenRevokeResult = Output26;
+export type TokenRevokeResult = Output28;
 
 /** Tell which program this is. */
 export type VersionParams = Record<string, never>;
 
-export type VersionResult = Output27;
+export type VersionResult = Output29;
 
 /** Every method with what it takes and what it answers. */
 export interface MethodMap {
   "agent.cancel": { params: AgentCancelParams; result: AgentCancelResult };
+  "agent.explain": { params: AgentExplainParams; result: AgentExplainResult };
   "agent.list": { params: AgentListParams; result: AgentListResult };
   "agent.respondToInput": { params: AgentRespondToInputParams; result: AgentRespondToInputResult };
   "agent.run": { params: AgentRunParams; result: AgentRunResult };
@@ -919,6 +1033,7 @@ export interface MethodMap {
   "chat.clear": { params: ChatClearParams; result: ChatClearResult };
   "chat.history": { params: ChatHistoryParams; result: ChatHistoryResult };
   "chat.send": { params: ChatSendParams; result: ChatSendResult };
+  "cluster.status": { params: ClusterStatusParams; result: ClusterStatusResult };
   "commands.list": { params: CommandsListParams; result: CommandsListResult };
   "config.get": { params: ConfigGetParams; result: ConfigGetResult };
   "config.reload": { params: ConfigReloadParams; result: ConfigReloadResult };
@@ -946,6 +1061,7 @@ export interface MethodMap {
 /** The scope that a method asks of its caller; empty when it asks none. */
 export const methodScopes: Record<keyof MethodMap, string> = {
   "agent.cancel": "write",
+  "agent.explain": "read",
   "agent.list": "read",
   "agent.respondToInput": "write",
   "agent.run": "write",
@@ -954,6 +1070,7 @@ export const methodScopes: Record<keyof MethodMap, string> = {
   "chat.clear": "write",
   "chat.history": "read",
   "chat.send": "write",
+  "cluster.status": "read",
   "commands.list": "read",
   "config.get": "read",
   "config.reload": "admin",

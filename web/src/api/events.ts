@@ -68,6 +68,23 @@ export interface EventMap {
      */
     session_key: string;
   };
+  /**
+   * A run goes on from its last written step after its node was gone. Text that was told behind that step
+   * is void; chunks are counted from 0 again.
+   */
+  "agent.resumed": {
+    /** An agent's name: 1 to 64 characters of `a-z 0-9 _ -`, starting with a letter or digit. */
+    agent_id: string;
+    /** The node that goes on with it. */
+    node: string;
+    /** One agent turn. Equals the idempotency key when the client gave one. */
+    run_id: string;
+    /**
+     * The canonical name of a session: `agent:<agent>:<rest>` or `subagent:agent:<agent>:<sub>`,
+     * lower-case. Dialects translate their own spellings before they make one.
+     */
+    session_key: string;
+  };
   /** A run begins. */
   "agent.started": {
     /** An agent's name: 1 to 64 characters of `a-z 0-9 _ -`, starting with a letter or digit. */
