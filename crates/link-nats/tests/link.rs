@@ -16,7 +16,7 @@ impl Server {
     }
 
     fn link_to(&self, part: &str) -> Arc<NatsLink> {
-        NatsLink::new(Address::parse(&format!("{}{part}", self.0.url())).unwrap())
+        NatsLink::new(Address::parse(&format!("{}{part}", self.0.url())).expect("a legal address"))
     }
 }
 

@@ -19,7 +19,7 @@ impl Server {
 #[async_trait]
 impl Wire for Server {
     async fn link(&self) -> Arc<dyn Link> {
-        NotifyLink::new(&self.0.url()).unwrap()
+        NotifyLink::new(&self.0.url()).expect("a legal address")
     }
 
     async fn restart(&self) {

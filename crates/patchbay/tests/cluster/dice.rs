@@ -11,7 +11,7 @@ impl Dice {
     pub fn thrown() -> Dice {
         let given = std::env::var("PATCHBAY_SEED").ok().and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
-        println!("PATCHBAY_SEED={seed}");
+        eprintln!("PATCHBAY_SEED={seed}");
         Dice(seed)
     }
 

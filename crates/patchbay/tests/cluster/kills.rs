@@ -48,7 +48,7 @@ async fn killed(bus: Bus) {
         rig.nodes[node].kill();
         let (killed_at, heard) = (Instant::now(), load.heard());
         rig.taken_over(fence).await;
-        println!(
+        eprintln!(
             "kill {kill}: {} after {heard} messages, taken over in {:?}",
             rig.nodes[node].name,
             killed_at.elapsed()

@@ -102,10 +102,11 @@ impl Outbox {
             taken += 1;
         }
         waiting.items.drain(..taken);
-        if waiting.items.is_empty() {
-            if let Some(cursor) = waiting.log.filter(|cursor| message.add(&Item::Log { cursor: *cursor })) {
-                waiting.log = waiting.log.filter(|newest| *newest != cursor);
-            }
+        if waiting.items.is_empty()
+            && let Some(cursor) = waiting.log
+            && message.add(&Item::Log { cursor })
+        {
+            waiting.log = None;
         }
         message.end()
     }

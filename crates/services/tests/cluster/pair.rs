@@ -65,7 +65,7 @@ impl Pair {
 pub async fn knows_nodes(gateway: &TestGateway, count: usize) {
     soon("the nodes of the cluster", async {
         loop {
-            let status = gateway.services.cluster.status().await.unwrap();
+            let status = gateway.services.cluster.status().await.expect("the status can be read");
             if status.members.len() == count && status.members.iter().all(|member| member.silent_ms.is_some()) {
                 return;
             }
@@ -76,7 +76,7 @@ pub async fn knows_nodes(gateway: &TestGateway, count: usize) {
 }
 
 pub fn key(text: &str) -> SessionKey {
-    SessionKey::parse(text).unwrap()
+    SessionKey::parse(text).expect("a legal key")
 }
 
 pub fn message(session: &str, text: &str) -> NewRun {
@@ -92,7 +92,7 @@ pub async fn seen(gateway: &TestGateway, what: &str, is_it: impl Fn(&Event) -> b
     let mut events = gateway.services.bus.subscribe(Some(Cursor(0)));
     soon(what, async {
         loop {
-            match events.next().await.unwrap() {
+            match events.next().await.expect("the log can be read") {
                 Delivery::Event(envelope) if is_it(&envelope.event) => return envelope.event.clone(),
                 Delivery::Closed => panic!("{what}: the gateway stopped first"),
                 _ => {}
@@ -116,7 +116,7 @@ pub async fn outcome(gateway: &TestGateway, run: &RunId) -> RunOutcome {
 pub async fn owner(gateway: &TestGateway, run: &RunId) -> Fence {
     let id = run.clone();
     let run = gateway.db().read::<_, StoreError, _>(move |snapshot| snapshot.runs().get(&id)).await;
-    run.unwrap().expect("the run is stored").owner
+    run.expect("runs can be read").expect("the run is stored").owner
 }
 
 /// How many events of the log satisfy `is_it`.

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::dice::Dice;
 
+/// Messages under way to one node; more are lost, like others.
+const WAITING_MAX: usize = 4096;
+
 #[derive(Clone)]
 pub struct Air {
     dice: Dice,
@@ -18,7 +21,7 @@ pub struct Air {
 }
 
 struct End {
-    sender: mpsc::UnboundedSender<(Instant, Heard)>,
+    sender: mpsc::Sender<(Instant, Heard)>,
     /// Nothing overtakes.
     last: Instant,
     is_cut: bool,
@@ -37,7 +40,7 @@ impl Air {
         if let Some(end) = self.lock().get_mut(&node) {
             end.is_cut = is_cut;
             if !is_cut {
-                let _ = end.sender.send((end.last, Heard::Gap));
+                let _ = end.sender.try_send((end.last, Heard::Gap));
             }
         }
     }
@@ -64,13 +67,13 @@ impl Link for Way {
                 continue;
             }
             end.last = end.last.max(Instant::now() + self.air.dice.ms(0, 12));
-            let _ = end.sender.send((end.last, Heard::Message(message.clone())));
+            let _ = end.sender.try_send((end.last, Heard::Message(message.clone())));
         }
         Ok(())
     }
 
     async fn open(&self, _: &str) -> Result<mpsc::Receiver<Heard>, LinkError> {
-        let (sender, mut waiting) = mpsc::unbounded_channel();
+        let (sender, mut waiting) = mpsc::channel(WAITING_MAX);
         let (heard, receiver) = mpsc::channel(256);
         self.air.lock().insert(self.node, End { sender, last: Instant::now(), is_cut: false });
         tokio::spawn(async move {

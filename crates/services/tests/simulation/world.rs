@@ -104,7 +104,8 @@ impl World {
                         return;
                     }
                     // Somebody answers what was asked.
-                    for said in self.said.borrow().clone() {
+                    let all = self.said.borrow().clone();
+                    for said in all {
                         let _ = node.services.runs.respond(&said.run, "the left one").await;
                     }
                     tokio::time::sleep(Duration::from_millis(500)).await;
