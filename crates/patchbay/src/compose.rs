@@ -42,6 +42,9 @@ pub fn store(settings: &Settings, home: &Path) -> anyhow::Result<Arc<dyn Store>>
             let options = store_postgres::PostgresOptions::default();
             Ok(Arc::new(store_postgres::PostgresStore::open(url, options).context("store.url")?))
         }
+        // Refused when the configuration was read.
+        #[cfg(not(feature = "postgres"))]
+        StorePlace::Server(_) => anyhow::bail!("this program was built without PostgreSQL"),
     }
 }
 

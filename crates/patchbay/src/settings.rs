@@ -84,7 +84,6 @@ impl std::fmt::Debug for StoreSettings {
 pub enum StorePlace<'a> {
     File(PathBuf),
     /// The address holds a password.
-    #[cfg(feature = "postgres")]
     Server(&'a str),
 }
 
@@ -97,7 +96,6 @@ impl Default for StoreSettings {
 impl StoreSettings {
     /// Where the database is.
     pub fn place(&self, home: &Path) -> StorePlace<'_> {
-        #[cfg(feature = "postgres")]
         if self.is_server() {
             return StorePlace::Server(&self.url);
         }

@@ -40,8 +40,9 @@ struct Watch {
 impl Watch {
     /// The nodes that have been still for too long.
     fn look(&mut self, nodes: &[Node], me: Fence, beat: Duration, now: Instant) -> Vec<Node> {
-        // Whoever could not look cannot say that nothing moved.
-        if self.looked_at.is_some_and(|at| now.duration_since(at) > beat * (EARLY + 1)) {
+        // Whoever could not look cannot say that nothing moved. Half a lease is forgiven, for a machine that is
+        // busy: even if nobody could beat meanwhile, it is too little to count as dead.
+        if self.looked_at.is_some_and(|at| now.duration_since(at) > beat * (BEATS / 2)) {
             self.seen.clear();
         }
         self.looked_at = Some(now);

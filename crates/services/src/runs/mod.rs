@@ -289,9 +289,10 @@ impl Runs {
             .write::<_, OpError, _>(move |tx| {
                 let Some(run) = tx.runs().get(&id)?.filter(|run| !run.state.is_over()) else { return Ok(false) };
                 if run.stop_cause.is_none() {
-                    let event = Event::StopAsked { run: live::reference(&run), cause, by };
+                    if run.session_key.kind() != SessionKind::Ephemeral {
+                        tx.events_mut().append(now, &Event::StopAsked { run: live::reference(&run), cause, by })?;
+                    }
                     tx.runs_mut().update(&Run { stop_cause: Some(cause), ..run })?;
-                    tx.events_mut().append(now, &event)?;
                 }
                 Ok(true)
             })

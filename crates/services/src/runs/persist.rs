@@ -9,7 +9,7 @@ use store::Tx;
 use super::Runs;
 
 /// Waits between attempts; the last one is repeated.
-const WAITS: [Duration; 4] =
+pub(super) const WAITS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
 impl Runs {

@@ -88,8 +88,7 @@ impl Runs {
                 None => self.picture(id).await,
             };
         }
-        let known = self.live.get(id);
-        let Some(live) = known else { return Ok(()) };
+        let Some(live) = self.live.get(id) else { return Ok(()) };
         if live.is_here {
             return match &envelope.event {
                 Event::StopAsked { cause, by, .. } if *by != me => self.cancel_here(&live, *cause).await,

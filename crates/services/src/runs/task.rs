@@ -19,11 +19,8 @@ use super::Runs;
 use super::ask::AskThroughRun;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
+use super::persist::WAITS;
 use crate::sessions::{CompactOptions, StoredSearch, append_message, open_session, split_system};
-
-/// Waits between attempts to write a run's end while the database is away.
-const END_RETRY: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
 impl Runs {
     /// Starts the next run of a session when it is ready and nothing stands in its way.
@@ -277,7 +274,7 @@ impl Runs {
 
     async fn write_end(&self, run: Run, message: Option<NewMessage>, event: Event) -> Option<Written> {
         let message = message.map(|message| (self.ids.message(), message));
-        let mut waits = END_RETRY.iter().copied().chain(std::iter::repeat(END_RETRY[3]));
+        let mut waits = WAITS.iter().copied().chain(std::iter::repeat(WAITS[3]));
         loop {
             let (row, message, event) = (run.clone(), message.clone(), event.clone());
             let fresh = self.ids.session();
@@ -290,7 +287,7 @@ impl Runs {
                     tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the end of the run could not be written yet");
                 }
             }
-            let wait = waits.next().unwrap_or(END_RETRY[3]);
+            let wait = waits.next().unwrap_or(WAITS[3]);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.lifecycle.stopping().cancelled() => return None,
