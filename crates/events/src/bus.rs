@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Cursor, Envelope, Event, Timestamp};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::log::Log;
 use crate::subscription::Subscription;
@@ -21,6 +21,8 @@ const HELD_EVENTS_MAX: usize = 16_384;
 pub struct EventBus {
     log: Arc<dyn Log>,
     state: Mutex<State>,
+    /// Something was published.
+    moved: Notify,
 }
 
 struct State {
@@ -30,10 +32,16 @@ struct State {
     newest: Cursor,
     /// The last durable event that is known to be in the log; what is missing up to it must be read.
     committed: Cursor,
-    /// Durable events that came before their predecessors, which another node has written.
-    staged: BTreeMap<Cursor, Arc<Envelope>>,
+    /// Durable events that wait for their predecessors, which another node has written, or for
+    /// [`EventBus::release`].
+    staged: BTreeMap<Cursor, Staged>,
     /// Ephemeral events that came after a staged one.
     held: VecDeque<Arc<Envelope>>,
+}
+
+struct Staged {
+    envelope: Arc<Envelope>,
+    is_released: bool,
 }
 
 impl EventBus {
@@ -41,7 +49,8 @@ impl EventBus {
     pub fn new(log: Arc<dyn Log>, newest: Cursor) -> Self {
         let (live, _) = broadcast::channel(LIVE_EVENTS_MAX);
         let (recent, staged, held) = (VecDeque::new(), BTreeMap::new(), VecDeque::new());
-        Self { log, state: Mutex::new(State { live, recent, newest, committed: newest, staged, held }) }
+        let state = State { live, recent, newest, committed: newest, staged, held };
+        Self { log, state: Mutex::new(state), moved: Notify::new() }
     }
 
     /// Publishes committed events in the order of their cursors. One whose predecessors are not known
@@ -49,20 +58,39 @@ impl EventBus {
     /// those that were new.
     pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
         let mut state = self.lock();
-        let new = state.stage(events);
+        let new = state.stage(events, true);
         state.release();
+        drop(state);
+        self.moved.notify_waiters();
         new
     }
 
-    /// Like [`EventBus::publish_durable`], but nobody hears of them before the next call of
-    /// [`EventBus::release`] or of that.
+    /// Like [`EventBus::publish_durable`], but nobody hears of them, or of what is behind them, before
+    /// the next call of [`EventBus::release`].
     pub fn stage(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
-        self.lock().stage(events)
+        self.lock().stage(events, false)
     }
 
     /// Publishes what was staged and has its predecessors.
     pub fn release(&self) {
-        self.lock().release();
+        let mut state = self.lock();
+        state.staged.values_mut().for_each(|staged| staged.is_released = true);
+        state.release();
+        drop(state);
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until everything up to `cursor` is published.
+    pub async fn reached(&self, cursor: Cursor) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if self.newest() >= cursor {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// Publishes an event that is not kept, and gives it back. `None` when nobody listens and
@@ -105,6 +133,12 @@ impl EventBus {
         (state.newest < state.committed).then_some(state.newest)
     }
 
+    /// The last event that is known to be in the log, while not all up to it are published.
+    pub fn behind(&self) -> Option<Cursor> {
+        let state = self.lock();
+        (state.newest < state.committed).then_some(state.committed)
+    }
+
     /// Goes on behind `cursor`: what was missing up to there is not in the log any more.
     pub fn skip_to(&self, cursor: Cursor) {
         let mut state = self.lock();
@@ -114,6 +148,8 @@ impl EventBus {
             state.recent.clear();
             state.staged = state.staged.split_off(&cursor.next());
             state.release();
+            drop(state);
+            self.moved.notify_waiters();
         }
     }
 
@@ -138,7 +174,11 @@ impl EventBus {
 }
 
 impl State {
-    fn stage(&mut self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+    fn stage(
+        &mut self,
+        events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>,
+        is_released: bool,
+    ) -> Vec<Arc<Envelope>> {
         let mut new = Vec::new();
         for (cursor, at, event) in events {
             if cursor <= self.newest || self.staged.contains_key(&cursor) {
@@ -146,7 +186,7 @@ impl State {
             }
             let envelope = Arc::new(Envelope::durable(cursor, at, event));
             self.committed = self.committed.max(cursor);
-            self.staged.insert(cursor, Arc::clone(&envelope));
+            self.staged.insert(cursor, Staged { envelope: Arc::clone(&envelope), is_released });
             new.push(envelope);
         }
         new
@@ -171,8 +211,8 @@ impl State {
                 }
             }
             match self.staged.first_entry() {
-                Some(first) if *first.key() == self.newest.next() => {
-                    let envelope = first.remove();
+                Some(first) if *first.key() == self.newest.next() && first.get().is_released => {
+                    let envelope = first.remove().envelope;
                     self.publish(envelope);
                 }
                 _ => return,

@@ -96,7 +96,8 @@ impl Services {
             options: node,
         };
         let cluster = Cluster::join(joining).await?;
-        let (bus, channels) = log::open(&store, &cluster).await?;
+        let mailboxes = Arc::new(runs::Mailboxes::default());
+        let (bus, channels) = log::open(&store, &cluster, &mailboxes).await?;
         let agents = Arc::new(Agents::new(agents));
         let models = Arc::new(models);
         let tokens = Arc::new(Tokens::load(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids)).await?);
@@ -124,6 +125,7 @@ impl Services {
             bus: Arc::clone(&bus),
             cluster: Arc::clone(&cluster),
             channels: Arc::clone(&channels),
+            mailboxes,
             lifecycle: lifecycle.clone(),
             agents: Arc::clone(&agents),
             models: Arc::clone(&models),

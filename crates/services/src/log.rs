@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use events::{Bounds, EventBus, Log, LogError};
-use model::{Cursor, Envelope, OpError, RunId};
+use model::{Cursor, Envelope, Event, OpError, RunId};
 use store::{Announce, Store, StoreError, StoredEvent};
 use tokio::sync::broadcast;
 
 use crate::cluster::Cluster;
+use crate::runs::Mailboxes;
 
 /// Events of one run that its followers may be behind before they must catch up from the text so far.
 const FOLLOW_EVENTS_MAX: usize = 256;
@@ -18,12 +19,17 @@ const FOLLOW_EVENTS_MAX: usize = 256;
 pub(crate) async fn open(
     store: &Arc<dyn Store>,
     cluster: &Arc<Cluster>,
+    mailboxes: &Arc<Mailboxes>,
 ) -> Result<(Arc<EventBus>, Arc<RunChannels>), OpError> {
     let bounds = store.read::<_, StoreError, _>(|snapshot| snapshot.events().bounds()).await?;
     let bus = Arc::new(EventBus::new(Arc::new(StoredLog(Arc::clone(store))), bounds.newest));
     let channels = Arc::new(RunChannels::default());
-    let announcer = Announcer { bus: Arc::clone(&bus), channels: Arc::clone(&channels), cluster: Arc::clone(cluster) };
-    store.announce_to(Arc::new(announcer));
+    store.announce_to(Arc::new(Announcer {
+        bus: Arc::clone(&bus),
+        channels: Arc::clone(&channels),
+        cluster: Arc::clone(cluster),
+        mailboxes: Arc::clone(mailboxes),
+    }));
     Ok((bus, channels))
 }
 
@@ -51,6 +57,7 @@ struct Announcer {
     bus: Arc<EventBus>,
     channels: Arc<RunChannels>,
     cluster: Arc<Cluster>,
+    mailboxes: Arc<Mailboxes>,
 }
 
 impl Announce for Announcer {
@@ -58,6 +65,9 @@ impl Announce for Announcer {
         let last = events.last().map(|stored| stored.cursor);
         let new = self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
         for envelope in new {
+            if let Event::RunAccepted { run, .. } = &envelope.event {
+                self.mailboxes.written(&run.session_key, &run.run_id, envelope.position);
+            }
             self.channels.send(&envelope);
         }
         if let Some(last) = last {

@@ -37,7 +37,7 @@ async fn house() -> House {
         options: crate::NodeOptions::new("test"),
     };
     let cluster = crate::Cluster::join(joining).await.unwrap();
-    let (bus, _) = crate::log::open(&store, &cluster).await.unwrap();
+    let (bus, _) = crate::log::open(&store, &cluster, &Arc::default()).await.unwrap();
     let tokens = Arc::new(Tokens::load(Arc::clone(&store), clock.clone(), Arc::clone(&ids)).await.unwrap());
     let parts = Parts { store, clock: clock.clone(), ids, bus: Arc::clone(&bus), tokens: Arc::clone(&tokens) };
     House { devices: Devices::open(parts).await.unwrap(), tokens, bus, clock, _folder: folder }

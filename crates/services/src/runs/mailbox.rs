@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{RunId, SessionKey};
+use model::{Cursor, RunId, SessionKey};
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -28,6 +28,8 @@ struct Mailbox {
 
 struct Waiting {
     run: RunId,
+    /// Where the log says that it was accepted; `None` while it is being written down.
+    accepted: Option<Cursor>,
     /// The answer to the caller is on its way, and the run is written down.
     released: bool,
 }
@@ -43,8 +45,19 @@ impl Mailboxes {
         if is_behind && mailbox.waiting.len() >= limit {
             return None;
         }
-        mailbox.waiting.push_back(Waiting { run: run.clone(), released: false });
+        mailbox.waiting.push_back(Waiting { run: run.clone(), accepted: None, released: false });
         Some(is_behind)
+    }
+
+    /// A waiting run is in the log: those of a session start in the order in which they were accepted,
+    /// by this node or another one. One that is still being written down will be behind it there.
+    pub(crate) fn written(&self, key: &SessionKey, run: &RunId, cursor: Cursor) {
+        let mut boxes = self.lock();
+        let Some(mailbox) = boxes.get_mut(key) else { return };
+        if let Some(waiting) = mailbox.waiting.iter_mut().find(|waiting| waiting.run == *run) {
+            waiting.accepted = Some(cursor);
+            mailbox.waiting.make_contiguous().sort_by_key(|waiting| waiting.accepted.map_or(u64::MAX, |at| at.0));
+        }
     }
 
     /// Marks a waiting run as ready to start.

@@ -33,6 +33,7 @@ pub use follow::{FollowItem, RunFollower};
 pub use held::Truncated;
 pub use live::{LiveRun, LiveSnapshot};
 pub use recover::Recovered;
+pub(crate) use mailbox::Mailboxes;
 pub(crate) use remote::Follower;
 
 use crate::agents::Agents;
@@ -44,7 +45,6 @@ use crate::models::Models;
 use crate::sessions::Sessions;
 use crate::settings::Limits;
 use live::LiveRuns;
-use mailbox::Mailboxes;
 
 pub(crate) struct Parts {
     pub store: Arc<dyn Store>,
@@ -53,6 +53,7 @@ pub(crate) struct Parts {
     pub bus: Arc<EventBus>,
     pub cluster: Arc<Cluster>,
     pub channels: Arc<RunChannels>,
+    pub mailboxes: Arc<Mailboxes>,
     pub lifecycle: Lifecycle,
     pub agents: Arc<Agents>,
     pub models: Arc<Models>,
@@ -76,7 +77,7 @@ pub struct Runs {
     pub(crate) archive: Archive,
     pub(crate) tools: Arc<tools::Registry>,
     limits: RwLock<Arc<Limits>>,
-    pub(crate) mailboxes: Mailboxes,
+    pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) live: LiveRuns,
     pub(crate) finished: finished::Finished,
     pub(crate) handed: handed::Handed,
@@ -114,6 +115,7 @@ impl Runs {
             bus,
             cluster,
             channels,
+            mailboxes,
             lifecycle,
             agents,
             models,
@@ -136,7 +138,7 @@ impl Runs {
             archive,
             tools,
             limits: RwLock::new(Arc::new(limits)),
-            mailboxes: Mailboxes::default(),
+            mailboxes,
             live: LiveRuns::default(),
             finished: finished::Finished::default(),
             handed: handed::Handed::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{OpError, Run, RunState, SessionKey, SessionKind, StopCause};
+use model::{Cursor, OpError, Run, RunState, SessionKey, SessionKind, StopCause};
 use store::PendingInput;
 
 use super::Runs;
@@ -69,7 +69,8 @@ impl Runs {
                 RunState::Running => recovered.resumed += 1,
                 _ => recovered.requeued += 1,
             }
-            self.take_up(run, inputs);
+            // Behind one another as they were accepted, and before what was accepted since.
+            self.take_up(run, inputs, Cursor(0));
             self.mailboxes.release(&key, &id);
             if !sessions.contains(&key) {
                 sessions.push(key);
@@ -82,8 +83,8 @@ impl Runs {
         Ok(recovered)
     }
 
-    /// Puts a stored run at the end of its session's queue.
-    pub(super) fn take_up(&self, run: Run, inputs: Vec<PendingInput>) {
+    /// Puts a stored run into its session's queue, by where it was accepted.
+    pub(super) fn take_up(&self, run: Run, inputs: Vec<PendingInput>, accepted: Cursor) {
         let (id, key, stop_cause) = (run.id.clone(), run.session_key.clone(), run.stop_cause);
         let live = LiveRun::new(run, self.channels.open(&id), inputs);
         self.live.insert(Arc::clone(&live));
@@ -92,6 +93,7 @@ impl Runs {
             live.stop(cause);
         }
         self.mailboxes.enqueue(&key, &id, usize::MAX);
+        self.mailboxes.written(&key, &id, accepted);
     }
 
     /// Sessions that should have gone with their run.

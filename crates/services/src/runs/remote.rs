@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOutcome, RunState, SessionKey, SessionKind};
+use model::{Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOutcome, RunState, SessionKey, SessionKind};
 
 use super::Runs;
 use super::live::{LiveRun, reference};
@@ -68,10 +68,24 @@ impl Heirs for Follower {
 }
 
 impl Runs {
-    /// The answer to the client is on its way.
+    /// The answer to the client is on its way. The run may start once this node knows of everything that
+    /// was accepted before it elsewhere.
     pub(super) fn release(self: &Arc<Self>, key: &SessionKey, id: &RunId) {
-        self.mailboxes.release(key, id);
-        self.pump(key);
+        let Some(behind) = self.bus.behind() else {
+            self.mailboxes.release(key, id);
+            self.pump(key);
+            return;
+        };
+        let (runs, key, id) = (Arc::clone(self), key.clone(), id.clone());
+        self.lifecycle.spawn(async move {
+            tokio::select! {
+                () = runs.bus.reached(behind) => {
+                    runs.mailboxes.release(&key, &id);
+                    runs.pump(&key);
+                }
+                () = runs.lifecycle.stopping().cancelled() => {}
+            }
+        });
     }
 
     async fn happened_elsewhere(self: &Arc<Self>, envelope: &Arc<Envelope>) -> Result<(), OpError> {
@@ -84,7 +98,7 @@ impl Runs {
             let _turn = self.id_locks.lock(id).await;
             return match self.live.get(id) {
                 Some(_) => Ok(()),
-                None if *owner == me => self.take_up_for_another(id).await,
+                None if *owner == me => self.take_up_for_another(id, envelope.position).await,
                 None => self.picture(id).await,
             };
         }
@@ -243,7 +257,7 @@ impl Runs {
     }
 
     /// A run that another node has accepted for this one, whose session it has.
-    async fn take_up_for_another(self: &Arc<Self>, id: &RunId) -> Result<(), OpError> {
+    async fn take_up_for_another(self: &Arc<Self>, id: &RunId, accepted: Cursor) -> Result<(), OpError> {
         let wanted = id.clone();
         let found = self.store.read::<_, OpError, _>(move |snapshot| {
             let run = snapshot.runs().get(&wanted)?.filter(|run| !run.state.is_over());
@@ -251,7 +265,7 @@ impl Runs {
         });
         let (Some(run), inputs) = found.await? else { return Ok(()) };
         let key = run.session_key.clone();
-        self.take_up(run, inputs);
+        self.take_up(run, inputs, accepted);
         let (runs, id) = (Arc::clone(self), id.clone());
         self.lifecycle.spawn(async move {
             tokio::select! {

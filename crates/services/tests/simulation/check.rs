@@ -42,14 +42,22 @@ fn ends(world: &Rc<World>, events: &[Event]) {
     assert_eq!(accepted, ended, "every run that was accepted has ended");
 }
 
-/// One turn at a time in each session.
+/// One turn at a time in each session, in the order in which they were accepted.
 fn turns(events: &[Event]) {
     let mut active: HashMap<&SessionKey, &RunId> = HashMap::new();
-    for event in events {
+    let mut accepted: HashMap<&RunId, usize> = HashMap::new();
+    let mut last: HashMap<&SessionKey, &RunId> = HashMap::new();
+    for (place, event) in events.iter().enumerate() {
         match event {
+            Event::RunAccepted { run, .. } => {
+                accepted.insert(&run.run_id, place);
+            }
             Event::RunStarted { run, .. } => {
                 let before = active.insert(&run.session_key, &run.run_id);
                 assert_eq!(before, None, "{} starts while another run is active", run.run_id);
+                if let Some(last) = last.insert(&run.session_key, &run.run_id) {
+                    assert!(accepted[last] < accepted[&run.run_id], "{} starts after {last}", run.run_id);
+                }
             }
             Event::RunEnded { run, started: true, .. } => {
                 assert_eq!(active.remove(&run.session_key), Some(&run.run_id));
