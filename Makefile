@@ -1,7 +1,7 @@
 # Patchbay: each target is one sentence; `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build bench fuzz fmt release
+.PHONY: help run test build bench cluster soak fuzz fmt release
 
 help: ## Lists these targets.
 	@sed -n "s/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p" $(MAKEFILE_LIST) | awk -F"|" "{ printf \"%-16s%s\n\", \$$1, \$$2 }"
@@ -17,6 +17,12 @@ build: ## Builds the release program and prints where it is.
 
 bench: ## Measures the gateway beside a bare server (BENCH="--quick" takes two minutes).
 	@python3 benches/run.py $(BENCH)
+
+cluster: ## Starts three gateways on a PostgreSQL and a NATS of their own, and says how to kill one.
+	@scripts/cluster.sh
+
+soak: ## Runs the tests of faults in their long forms (hours; PATCHBAY_SOAK=0.01 takes minutes).
+	@scripts/soak.sh
 
 fuzz: ## Runs every fuzz target for a minute (FUZZ_SECONDS changes that).
 	@scripts/fuzz.sh

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Installs what building and testing need beyond the compiler, and says what it installs. What is
-# there already is left alone, so a second run does nothing. With --test also what only tests need.
+# there already is left alone, so a second run does nothing. With --servers also PostgreSQL and NATS, with
+# --test all that tests need.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
-for_tests=false
-[ "${1:-}" = --test ] && for_tests=true
+for_tests=false for_servers=false
+case ${1:-} in
+--servers) for_servers=true ;;
+--test) for_tests=true for_servers=true ;;
+esac
 
 have cargo || die "setup: Rust is missing; install it with rustup (https://rustup.rs), then run this again"
 
@@ -25,15 +29,10 @@ apt_install() {
 
 have cc || apt_install gcc libc6-dev || die "setup: a C compiler is missing (SQLite and TLS need one)"
 
-$for_tests || exit 0
+$for_servers || exit 0
 
-if ! cargo nextest --version >/dev/null 2>&1; then
-    say "setup: installing cargo-nextest (once; it takes a few minutes)"
-    cargo install --locked cargo-nextest >&2 || say "setup: cargo-nextest could not be installed; cargo test is used instead"
-fi
-
-# The servers that tests start by themselves. Debian's package of PostgreSQL also starts one of its own;
-# nobody here needs that, so it is told not to, unless there is one already.
+# The servers that tests, and `make cluster`, start by themselves. Debian's package of PostgreSQL also
+# starts one of its own; nobody here needs that, so it is told not to, unless there is one already.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb || {
     if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         mkdir -p /etc/postgresql-common
@@ -43,6 +42,13 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || have initdb || {
 }
 have nats-server || [ -x /usr/sbin/nats-server ] || apt_install nats-server ||
     say "setup: nats-server is missing and cannot be installed here; its tests will fail"
+
+$for_tests || exit 0
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+    say "setup: installing cargo-nextest (once; it takes a few minutes)"
+    cargo install --locked cargo-nextest >&2 || say "setup: cargo-nextest could not be installed; cargo test is used instead"
+fi
 
 # Browser tests run only where there are any.
 if [ -f e2e/package.json ] && grep -q playwright e2e/package.json; then

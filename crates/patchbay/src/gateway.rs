@@ -72,12 +72,16 @@ impl Gateway {
         .await
         .context("the gateway could not be started")?;
         services.tokens.set_configured(compose::tokens(&settings, admin));
-        if store.is_shared() {
-            // Whoever operates one node operates the cluster.
-            services.tokens.share(&format!("operator of {}", services.cluster.name()), admin).await?;
-        }
         configuration.tell_through(&services);
         let gateway = Gateway { services, configuration, home: home.clone(), store, metrics: recorder() };
+        if gateway.store.is_shared() {
+            // Whoever operates one node operates the cluster.
+            let (services, name) = (&gateway.services, gateway.services.cluster.name());
+            if let Err(error) = services.tokens.share(&format!("operator of {name}"), admin).await {
+                gateway.withdraw().await;
+                return Err(error.into());
+            }
+        }
         gateway.follow_configuration(admin.clone());
         gateway.look_for_ollama();
         Ok(gateway)

@@ -1,12 +1,15 @@
 //! One process: its sockets, and the gateway that is behind them at the moment.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use server::settings::ListenSettings;
 use server::{Bound, Connections, Inherited};
-use services::GatewayConfig;
+use services::{GatewayConfig, Models};
+use store::Store;
 
 use super::activation;
 use super::notify::Notify;
@@ -18,6 +21,9 @@ use crate::gateway::{Gateway, Left};
 use crate::handover::{Candidate, Desk, Offer, Outcome};
 use crate::home::{Home, Running};
 use crate::prepared::Prepared;
+
+/// Wait after the database went away in the middle of a start.
+const BEGIN_AGAIN: Duration = Duration::from_millis(250);
 
 /// A gateway and the connections to it.
 pub struct Active {
@@ -102,34 +108,65 @@ impl Process {
     /// Makes a gateway on the store, and waits for the store if need be.
     pub async fn start(&mut self, patience: Patience) -> anyhow::Result<Started> {
         // A file has a lock of its own; a database elsewhere may have to be waited for.
-        if !compose::store_is_file(&self.prepared.live.current()) {
+        let is_file = compose::store_is_file(&self.prepared.live.current());
+        if !is_file {
             self.open_desk();
         }
+        loop {
+            let store = match self.obtain(patience).await? {
+                Ok(store) => store,
+                Err(ended) => return Ok(ended),
+            };
+            match self.begin(self.prepared.models()?, store).await {
+                Ok(gateway) => {
+                    self.open_desk();
+                    return Ok(Started::Serving(self.accept(gateway)?));
+                }
+                Err(error) if !is_file && is_away(&error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the database went away while the gateway was starting"
+                    );
+                    tokio::time::sleep(BEGIN_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The store, once it is there; or what came in between.
+    async fn obtain(&mut self, patience: Patience) -> anyhow::Result<Result<Arc<dyn Store>, Started>> {
         let opened = loop {
             let Self { prepared, bound, notify, signals, desk, .. } = self;
             let waiting = Waiting { prepared, bound, notify, patience };
             let mut candidate = tokio::select! {
                 opened = waiting.open() => break opened,
-                () = signals.stop() => return Ok(Started::Stopped),
+                () = signals.stop() => return Ok(Err(Started::Stopped)),
                 candidate = candidate(desk) => candidate,
             };
             match self.release(&mut candidate).await {
-                Some(Outcome::Replaced) => return Ok(Started::Replaced),
+                Some(Outcome::Replaced) => return Ok(Err(Started::Replaced)),
                 Some(Outcome::GivenUp(reason)) => tracing::error!(reason, "the replacement failed"),
-                None => return Ok(Started::Stopped),
+                None => return Ok(Err(Started::Stopped)),
             }
         };
-        let store = opened.map_err(|error| match self.prepared.home.running() {
+        opened.map(Ok).map_err(|error| match self.prepared.home.running() {
             // A file that cannot be had is one that another process has.
             Some(running) if running.pid != std::process::id() && is_away(&error) => {
                 error.context(second(&self.prepared))
             }
             _ => error,
-        })?;
-        let gateway = Gateway::open(&self.prepared, self.prepared.models()?, store).await?;
-        gateway.recover().await?;
-        self.open_desk();
-        Ok(Started::Serving(self.accept(gateway)?))
+        })
+    }
+
+    /// A gateway on an open store that has taken up what was left, and that nobody is served by yet.
+    pub(super) async fn begin(&self, models: Models, store: Arc<dyn Store>) -> anyhow::Result<Gateway> {
+        let gateway = Gateway::open(&self.prepared, models, store).await?;
+        if let Err(error) = gateway.recover().await {
+            gateway.withdraw().await;
+            return Err(error);
+        }
+        Ok(gateway)
     }
 
     /// Accepts, and says so to whoever waits for it.

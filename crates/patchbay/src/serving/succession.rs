@@ -6,7 +6,6 @@ use server::settings::ListenSettings;
 use super::process::{Active, Process, Started};
 use super::signals::Signals;
 use crate::compose;
-use crate::gateway::Gateway;
 use crate::handover::Successor;
 
 impl Process {
@@ -59,12 +58,8 @@ impl Process {
         let models = self.prepared.models()?;
         successor.prepared().await?;
         let store = compose::store(&settings, self.prepared.home.path())?;
-        let gateway = Gateway::open(&self.prepared, models, store).await?;
-        let may_serve = match gateway.recover().await {
-            Ok(()) => successor.ready().await,
-            Err(error) => Err(error),
-        };
-        match may_serve {
+        let gateway = self.begin(models, store).await?;
+        match successor.ready().await {
             Ok(()) => self.accept(gateway),
             Err(error) => {
                 gateway.withdraw().await;

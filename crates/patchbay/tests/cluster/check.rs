@@ -6,7 +6,7 @@ use model::{Content, Event, Fence, RunId, RunOutcome, SessionKey};
 
 use crate::clients::Said;
 use crate::rig::Rig;
-use crate::upstream::ANSWER;
+use crate::upstream::{ANSWER, Manner};
 
 /// The log with its cursors.
 pub fn log(rig: &Rig) -> Vec<Event> {
@@ -19,19 +19,10 @@ pub fn log(rig: &Rig) -> Vec<Event> {
     (1..).zip(rows.lines()).map(read).collect()
 }
 
-/// How runs may end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
-    /// Each with the whole answer.
-    Whole,
-    /// Also because the database was away from the node that drove it, and then it says so.
-    OrUnavailable,
-}
-
 /// Every message counted, every run ended once, nobody out of the cluster wrote, every watcher saw all.
-pub fn all(rig: &Rig, ends: Ends, said: &[Said], watched: &[Vec<u64>]) {
+pub fn all(rig: &Rig, said: &[Said], watched: &[Vec<u64>]) {
     let events = log(rig);
-    let whole = count_ends(&events, ends, said);
+    let whole = count_ends(&events, said);
     turns(&events);
     writers(&events);
     rows(rig, whole, said);
@@ -42,8 +33,9 @@ pub fn all(rig: &Rig, ends: Ends, said: &[Said], watched: &[Vec<u64>]) {
 
 /// Each accepted run has one acceptance and one end, and nothing of it comes behind its end. Gives how
 /// many ended with the whole answer.
-fn count_ends(events: &[Event], ends: Ends, said: &[Said]) -> usize {
+fn count_ends(events: &[Event], said: &[Said]) -> usize {
     let mut whole = 0;
+    let manners: HashMap<&str, Manner> = said.iter().map(|said| (said.run.as_str(), Manner::of(&said.text))).collect();
     let mut accepted: HashSet<&RunId> = HashSet::new();
     let mut ended: HashSet<&RunId> = HashSet::new();
     for event in events {
@@ -53,13 +45,15 @@ fn count_ends(events: &[Event], ends: Ends, said: &[Said]) -> usize {
             Event::RunAccepted { .. } => assert!(accepted.insert(run), "{run} is accepted twice"),
             Event::RunEnded { outcome, response, .. } => {
                 assert!(accepted.contains(run), "{run} ends and was never accepted");
+                let manner = manners.get(run.as_str());
                 match outcome {
-                    RunOutcome::Completed { .. } => {
+                    RunOutcome::Completed { .. } if manner != Some(&Manner::Vanishing) => {
                         assert_eq!(response, ANSWER, "{run}");
                         whole += 1;
                     }
-                    RunOutcome::Failed { kind, .. } if ends == Ends::OrUnavailable && kind == "unavailable" => {}
-                    other => panic!("{run}: {other:?}"),
+                    RunOutcome::Failed { kind, .. }
+                        if manner == Some(&Manner::Vanishing) && kind == "provider_failed" => {}
+                    other => panic!("{run}, {manner:?}: {other:?}"),
                 }
                 ended.insert(run);
             }

@@ -9,14 +9,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::rig::TOKEN;
+use crate::rig::{PATIENCE, TOKEN};
 
-/// A client that has waited so long for one answer tries another node.
+/// A client that expects anything tries another node when it has waited so long for one answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
 /// Between two attempts of a client whom no node hears.
 const PAUSE: Duration = Duration::from_millis(50);
 /// "Try again": busy, or out of reach for the moment.
-const TRY_AGAIN: i64 = -32003;
+pub const TRY_AGAIN: i64 = -32003;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -39,12 +39,14 @@ pub struct Client {
     at: usize,
     socket: Option<Socket>,
     number: u64,
+    patience: Duration,
 }
 
 impl Client {
     /// `ports` of the wires to the nodes; begins with the one at `at`.
-    pub fn new(ports: Vec<u16>, at: usize) -> Client {
-        Client { at: at % ports.len(), ports, socket: None, number: 0 }
+    pub fn new(ports: Vec<u16>, at: usize, weather: Weather) -> Client {
+        let patience = if weather == Weather::Foul { ANSWER_PATIENCE } else { PATIENCE };
+        Client { at: at % ports.len(), ports, socket: None, number: 0, patience }
     }
 
     /// To the next node, with the next call.
@@ -55,7 +57,7 @@ impl Client {
 
     async fn connect(&mut self) -> Result<(), Answer> {
         let url = format!("ws://127.0.0.1:{}", self.ports[self.at]);
-        let connected = tokio::time::timeout(ANSWER_PATIENCE, tokio_tungstenite::connect_async(url)).await;
+        let connected = tokio::time::timeout(self.patience, tokio_tungstenite::connect_async(url)).await;
         let Ok(Ok((socket, _))) = connected else { return Err(Answer::Moved) };
         self.socket = Some(socket);
         match self.exchange("connect", &json!({ "token": TOKEN })).await {
@@ -88,7 +90,7 @@ impl Client {
         let call = json!({ "jsonrpc": "2.0", "id": number, "method": method, "params": params }).to_string();
         // One that is being closed may refuse it; the close frame is still to be read.
         let _ = socket.send(Message::text(call)).await;
-        let answered = tokio::time::timeout(ANSWER_PATIENCE, async {
+        let answered = tokio::time::timeout(self.patience, async {
             loop {
                 match next(socket).await {
                     Ok(frame) if frame["id"] == number => return Ok(frame),

@@ -78,6 +78,11 @@ impl Node {
         self.child.as_ref().expect("it runs").id()
     }
 
+    /// Open files and sockets.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
     pub fn is_running(&self) -> bool {
         self.child.is_some()
     }

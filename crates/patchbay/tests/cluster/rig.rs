@@ -18,6 +18,8 @@ pub const GRACE: Duration = Duration::from_secs(2);
 pub const TOKEN: &str = "the-token-of-these-tests";
 pub const NODES: usize = 3;
 const DATABASE: &str = "postgres";
+/// Of a node at rest.
+const DESCRIPTORS_MAX: usize = 64;
 
 /// Nodes beside each other. Dropping it ends all.
 pub struct Rig {
@@ -124,10 +126,18 @@ impl Rig {
         .await;
     }
 
+    /// Nothing of what happened is left open: no node has more files and sockets than one that does nothing.
+    pub async fn is_tidy(&self) {
+        let open = || self.nodes.iter().map(Node::descriptors).max().expect("there are nodes");
+        self.wait_until("all that was opened is closed", || open() <= DESCRIPTORS_MAX).await;
+    }
+
     fn describe(&self) -> String {
         let nodes = self.sql("SELECT name, fence, beats, is_draining FROM nodes");
         let runs = self.sql("SELECT state, owner, count(*) FROM runs GROUP BY 1, 2");
-        format!("nodes: {nodes:?}; runs: {runs:?}")
+        let descriptors: Vec<usize> =
+            self.nodes.iter().filter(|node| node.is_running()).map(Node::descriptors).collect();
+        format!("nodes: {nodes:?}; runs: {runs:?}; descriptors: {descriptors:?}")
     }
 }
 

@@ -1,6 +1,5 @@
 //! A model server of the OpenAI kind. What it does with a call is read off the last user message.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
@@ -28,18 +27,22 @@ pub enum Manner {
     Held,
     /// A tool, then as `Held`.
     HeldWithTool,
+    /// Half of it, and the connection is gone.
+    Vanishing,
 }
 
 impl Manner {
-    pub const ALL: [Manner; 5] = [Manner::AtOnce, Manner::WithTool, Manner::Slowly, Manner::Held, Manner::HeldWithTool];
+    pub const ALL: [Manner; 6] =
+        [Manner::AtOnce, Manner::WithTool, Manner::Slowly, Manner::Held, Manner::HeldWithTool, Manner::Vanishing];
     /// Those that end by themselves.
-    pub const FREE: [Manner; 3] = [Manner::AtOnce, Manner::WithTool, Manner::Slowly];
+    pub const FREE: [Manner; 4] = [Manner::AtOnce, Manner::WithTool, Manner::Slowly, Manner::Vanishing];
 
     pub fn word(self) -> String {
         format!("{self:?}")
     }
 
-    fn of(text: &str) -> Manner {
+    /// Of a message.
+    pub fn of(text: &str) -> Manner {
         let last = text.rsplit(' ').next().unwrap_or_default().trim_end_matches('"');
         Manner::ALL.into_iter().find(|manner| manner.word() == last).expect("every message says how it is answered")
     }
@@ -89,24 +92,28 @@ async fn complete(State(released): State<watch::Receiver<bool>>, body: Bytes) ->
     let done = Bytes::from("data: [DONE]\n\n");
     if matches!(manner, Manner::WithTool | Manner::HeldWithTool) && !is_after_tool {
         let call = json!({ "tool_calls": [{ "index": 0, "id": "call_1", "type": "function", "function": { "name": "current_time", "arguments": "{}" } }] });
-        return answer(stream::iter([chunk(&call, &Value::Null), chunk(&json!({}), &json!("tool_calls")), done]));
+        let pieces = [chunk(&call, &Value::Null), chunk(&json!({}), &json!("tool_calls")), done];
+        return answer(stream::iter(pieces.map(Ok)));
     }
-    let hello = chunk(&json!({ "role": "assistant", "content": "Half " }), &Value::Null);
+    let hello = Ok(chunk(&json!({ "role": "assistant", "content": "Half " }), &Value::Null));
     let rest = [chunk(&json!({ "content": "and whole." }), &Value::Null), chunk(&json!({}), &json!("stop")), done];
     answer(stream::iter([hello]).chain(stream::iter(rest).then(move |piece| {
         let mut released = released.clone();
         async move {
             match manner {
                 Manner::AtOnce | Manner::WithTool => {}
+                Manner::Vanishing => return Err(std::io::Error::other("the provider is gone")),
                 Manner::Slowly => tokio::time::sleep(Duration::from_millis(50)).await,
                 Manner::Held | Manner::HeldWithTool => drop(released.wait_for(|released| *released).await),
             }
-            piece
+            Ok(piece)
         }
     })))
 }
 
-fn answer(pieces: impl stream::Stream<Item = Bytes> + Send + 'static) -> Response {
-    let body = Body::from_stream(pieces.map(Ok::<_, Infallible>));
-    Response::builder().header("content-type", "text/event-stream").body(body).expect("a legal response")
+fn answer(pieces: impl stream::Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Response {
+    let body = Body::from_stream(pieces);
+    // No connection is left over when it is counted what is open.
+    let response = Response::builder().header("content-type", "text/event-stream").header("connection", "close");
+    response.body(body).expect("a legal response")
 }

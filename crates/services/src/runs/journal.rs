@@ -232,7 +232,7 @@ impl Journal for TurnJournal {
         }
         let run = self.live.run();
         let transcripts = self.runs.sessions.transcripts();
-        let read = self.runs.store.read::<_, OpError, _>(move |snapshot| Ok(transcripts.conversation(snapshot, &run)?));
+        let read = self.runs.recall(move |snapshot| Ok(transcripts.conversation(snapshot, &run)?));
         let messages = read.await.map_err(|error| JournalError(Box::new(error)))?;
         Ok(Some(split_system(messages).0))
     }

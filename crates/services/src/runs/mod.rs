@@ -32,8 +32,8 @@ pub use accept::{Accepted, NewRun, StartGuard};
 pub use follow::{FollowItem, RunFollower};
 pub use held::Truncated;
 pub use live::{LiveRun, LiveSnapshot};
-pub use recover::Recovered;
 pub(crate) use mailbox::Mailboxes;
+pub use recover::Recovered;
 pub(crate) use remote::Follower;
 
 use crate::agents::Agents;

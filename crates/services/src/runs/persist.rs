@@ -1,10 +1,10 @@
-//! Writing down what a run has done, however long the database is away.
+//! Writing down what a run has done, and reading what it needs, however long the database is away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ErrorKind, OpError};
-use store::Tx;
+use store::{Snapshot, Tx};
 
 use super::Runs;
 
@@ -21,14 +21,39 @@ impl Runs {
         F: Fn(&dyn Tx) -> Result<T, OpError> + Send + Sync + 'static,
     {
         let unit = Arc::new(unit);
+        self.patiently("a step of a run could not be written yet", || {
+            let unit = Arc::clone(&unit);
+            self.store.write::<_, OpError, _>(move |tx| unit(tx))
+        })
+        .await
+    }
+
+    /// Reads what a run cannot go on without, however long the database is away. Errors as those of
+    /// [`Runs::persist`].
+    pub(super) async fn recall<T, F>(&self, unit: F) -> Result<T, OpError>
+    where
+        T: Send + 'static,
+        F: Fn(&dyn Snapshot) -> Result<T, OpError> + Send + Sync + 'static,
+    {
+        let unit = Arc::new(unit);
+        self.patiently("what a run needs could not be read yet", || {
+            let unit = Arc::clone(&unit);
+            self.store.read::<_, OpError, _>(move |snapshot| unit(snapshot))
+        })
+        .await
+    }
+
+    async fn patiently<T, A>(&self, trouble: &'static str, mut attempt: impl FnMut() -> A) -> Result<T, OpError>
+    where
+        A: Future<Output = Result<T, OpError>> + Send,
+    {
         let mut waits = WAITS.iter();
         loop {
-            let again = Arc::clone(&unit);
-            let error = match self.store.write::<_, OpError, _>(move |tx| again(tx)).await {
+            let error = match attempt().await {
                 Err(error) if error.kind == ErrorKind::Unavailable => error,
                 done => return done,
             };
-            tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "a step of a run could not be written yet");
+            tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "{trouble}");
             let wait = waits.next().copied().unwrap_or(WAITS[WAITS.len() - 1]);
             tokio::select! {
                 biased;

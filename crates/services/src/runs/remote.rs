@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOutcome, RunState, SessionKey, SessionKind};
+use model::{
+    Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOutcome, RunState, SessionKey, SessionKind,
+};
 
 use super::Runs;
 use super::live::{LiveRun, reference};

@@ -145,8 +145,7 @@ impl Runs {
         let row = run.clone();
         let transcripts = self.sessions.transcripts();
         let (session, history, calls) = self
-            .store
-            .read::<_, OpError, _>(move |snapshot| {
+            .recall(move |snapshot| {
                 let session = snapshot.sessions().get(&row.session_key)?;
                 Ok((session, transcripts.conversation(snapshot, &row)?, snapshot.tool_calls().of_run(&row.id)?))
             })
