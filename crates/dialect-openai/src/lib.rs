@@ -32,7 +32,6 @@ pub use errors::{ErrorBody, ErrorDetail};
 pub use settings::{OpenAiSettings, UnknownModel};
 
 use errors::ApiError;
-use responses::kept::Kept;
 use route::unknown;
 use target::Target;
 
@@ -46,14 +45,13 @@ pub struct OpenAi {
     services: Arc<Services>,
     settings: SettingsSource,
     gate: Arc<Gate>,
-    kept: Kept,
 }
 
 impl OpenAi {
     /// `gate` is the one of the process: credentials and windows of requests are shared with the
     /// other routes.
     pub fn new(services: Arc<Services>, settings: SettingsSource, gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { services, settings, gate, kept: Kept::default() })
+        Arc::new(Self { services, settings, gate })
     }
 
     /// `/v1/*`, limited and guarded; unknown paths below it included.
@@ -73,10 +71,6 @@ impl OpenAi {
 
     pub(crate) fn body_bytes_max(&self) -> usize {
         self.gate.rules().body_bytes_max()
-    }
-
-    pub(crate) fn kept(&self) -> &Kept {
-        &self.kept
     }
 
     pub(crate) fn target(&self, model: &str) -> Result<Target, ApiError> {

@@ -10,7 +10,7 @@ mod draft;
 mod events;
 mod items;
 mod keeping;
-pub(crate) mod kept;
+mod kept;
 mod object;
 mod request;
 mod writer;
@@ -30,12 +30,13 @@ use crate::chat::format::Format;
 use crate::chat::head::Head;
 use crate::chat::pieces::Pieces;
 use crate::chat::{model as translated, parts};
-use crate::errors::{ApiError, ErrorBody, json_bytes, json_response};
+use crate::errors::{ApiError, ErrorBody, json_response};
 use crate::route::{self, Routes, unknown, with_body_refusals, with_refusals};
 use crate::target::Target;
 use crate::{OpenAi, sse};
 use draft::Draft;
 use keeping::Keeping;
+use kept::Referred;
 use object::{DeletedResponse, ResponseObject};
 use request::Asked;
 
@@ -87,18 +88,20 @@ async fn read(State(openai): State<Arc<OpenAi>>, Extension(caller): Extension<Ca
         return ApiError::bad_request(message).with_param("stream").into_response();
     }
     let id = id_of(&request);
-    match openai.kept().get(&caller.principal.id, id, openai.services().clock.now()) {
-        Some(kept) => json_bytes(StatusCode::OK, kept.json.clone()),
-        None => not_kept(id).into_response(),
+    match kept::get(&openai.services().kept, &caller.principal.id, id).await {
+        Ok(Some(kept)) => json_response(StatusCode::OK, &kept.object),
+        Ok(None) => not_kept(id).into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 
 async fn delete(State(openai): State<Arc<OpenAi>>, Extension(caller): Extension<Caller>, request: Request) -> Response {
     let id = id_of(&request);
-    if !openai.kept().remove(&caller.principal.id, id, openai.services().clock.now()) {
-        return not_kept(id).into_response();
+    match kept::remove(&openai.services().kept, &caller.principal.id, id).await {
+        Ok(true) => json_response(StatusCode::OK, &DeletedResponse::new(id)),
+        Ok(false) => not_kept(id).into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
-    json_response(StatusCode::OK, &DeletedResponse::new(id))
 }
 
 /// As it stands in the path: ours need no decoding, and what needs it is not ours.
@@ -114,7 +117,9 @@ async fn respond(openai: &Arc<OpenAi>, caller: &Caller, request: Request) -> Res
     let body = route::body(request, openai.body_bytes_max()).await?;
     let services = openai.services();
     let owner = Arc::clone(&caller.principal.id);
-    let asked = Asked::read(&route::parse(&body)?, &openai.kept().of(&owner, services.clock.now()))?;
+    let body = route::parse(&body)?;
+    let referred = Referred::by(&body, &services.kept, &owner).await?;
+    let asked = Asked::read(&body, &referred)?;
     let head = Head::new(services, "resp_", &asked.chat.model);
     let source = open(openai, caller, &asked, &head).await?;
     let object = asked.object(&head);
@@ -170,6 +175,6 @@ async fn whole(mut draft: Draft, source: Source, keeping: Keeping) -> Result<Res
         Err(error) => return Err(error),
     }
     let object = draft.into_object();
-    keeping.keep(&object);
+    keeping.keep(&object).await;
     Ok(json_response(StatusCode::OK, &object))
 }

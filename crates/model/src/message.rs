@@ -156,7 +156,7 @@ impl Usage {
 }
 
 /// What a message says, before it has a place in a transcript.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewMessage {
     pub role: Role,
     pub content: Content,

@@ -13,7 +13,8 @@ use crate::thinking::Thinking;
 use crate::tool::ClientTools;
 
 /// `pending → running → completed | cancelled | failed`; never back, never twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunState {
     Pending,
     Running,
@@ -91,7 +92,7 @@ pub enum StopCause {
 }
 
 /// The failure that ended a run, in words fit for its user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunError {
     pub kind: ErrorKind,
     pub message: String,
@@ -148,7 +149,7 @@ pub struct RunOptions {
     pub client_tools: Option<ClientTools>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub id: RunId,
     pub session_key: SessionKey,

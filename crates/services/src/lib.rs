@@ -11,6 +11,7 @@ pub mod commands;
 pub mod devices;
 pub mod explain;
 pub mod info;
+pub mod kept;
 pub mod letters;
 pub mod lifecycle;
 pub mod log;
@@ -34,6 +35,7 @@ pub use commands::Commands;
 pub use devices::Devices;
 pub use explain::Explain;
 pub use info::GatewayInfo;
+pub use kept::KeptThings;
 pub use letters::Letters;
 pub use lifecycle::{Ending, Lifecycle};
 pub use models::Models;
@@ -63,6 +65,7 @@ pub struct Services {
     pub presence: Arc<Presence>,
     pub commands: Commands,
     pub explain: Explain,
+    pub kept: Arc<KeptThings>,
     pub config: Arc<dyn GatewayConfig>,
     pub(crate) store: Arc<dyn Store>,
 }
@@ -96,6 +99,7 @@ impl Services {
             options: node,
         };
         let cluster = Cluster::join(joining).await?;
+        let kept = Arc::new(KeptThings::new(Arc::clone(&store), Arc::clone(&clock)));
         let mailboxes = Arc::new(runs::Mailboxes::default());
         let (bus, channels) = log::open(&store, &cluster, &mailboxes).await?;
         let agents = Arc::new(Agents::new(agents));
@@ -126,6 +130,7 @@ impl Services {
             cluster: Arc::clone(&cluster),
             channels: Arc::clone(&channels),
             mailboxes,
+            kept: Arc::clone(&kept),
             lifecycle: lifecycle.clone(),
             agents: Arc::clone(&agents),
             models: Arc::clone(&models),
@@ -172,6 +177,7 @@ impl Services {
             presence,
             commands,
             explain,
+            kept,
             config,
             store,
         }))

@@ -10,6 +10,7 @@ mod documents;
 mod events;
 mod facts;
 mod failure;
+mod kept;
 mod link;
 mod message_rows;
 mod messages;

@@ -8,7 +8,10 @@ use crate::connection::Database;
 use crate::values::values;
 
 /// In order; the first is number 1.
-const MIGRATIONS: &[Migration] = &[Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { name: "kept", sql: include_str!("../migrations/0002_kept.sql") },
+];
 
 /// What nodes that start at the same time lock, so that one of them makes the schema: "patchmig" in ASCII.
 const LOCK: i64 = 0x7061_7463_686d_6967;
@@ -127,8 +130,8 @@ mod tests {
     fn migrations_keep_their_content() {
         let sums: Vec<(&str, String)> =
             MIGRATIONS.iter().map(|migration| (migration.name, checksum(migration.sql))).collect();
-        let expected = [("initial", "ec5393cb2654ee94")];
+        let expected = [("initial", "ec5393cb2654ee94"), ("kept", "94ed570516463a3c")];
         assert_eq!(sums, expected.map(|(name, sum)| (name, sum.to_owned())));
-        assert_eq!(newest_version(), 1);
+        assert_eq!(newest_version(), 2);
     }
 }

@@ -14,6 +14,7 @@ mod facts;
 mod failure;
 #[cfg(feature = "inline")]
 mod inline;
+mod kept;
 mod lock;
 mod message_rows;
 mod messages;

@@ -10,6 +10,7 @@ use crate::failure::failure;
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "nodes", sql: include_str!("../migrations/0002_nodes.sql") },
+    Migration { name: "kept", sql: include_str!("../migrations/0003_kept.sql") },
 ];
 
 /// Brings the schema to the newest version this program knows.
@@ -117,8 +118,8 @@ mod tests {
     fn migrations_keep_their_content() {
         let sums: Vec<(&str, String)> =
             MIGRATIONS.iter().map(|migration| (migration.name, checksum(migration.sql))).collect();
-        let expected = [("initial", "019ee992652ec50f"), ("nodes", "1b94f306061e29d9")];
+        let expected = [("initial", "019ee992652ec50f"), ("nodes", "1b94f306061e29d9"), ("kept", "61c9d30375081ca2")];
         assert_eq!(sums, expected.map(|(name, sum)| (name, sum.to_owned())));
-        assert_eq!(newest_version(), 2);
+        assert_eq!(newest_version(), 3);
     }
 }

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod error;
 pub mod events;
 pub mod facts;
+pub mod kept;
 pub mod messages;
 pub mod nodes;
 pub mod runs;
@@ -24,6 +25,7 @@ pub use documents::{Document, DocumentQueries, DocumentWrites};
 pub use error::StoreError;
 pub use events::{EventQueries, EventWrites, LogBounds, StoredEvent};
 pub use facts::{Fact, FactQueries, FactWrites};
+pub use kept::{Kept, KeptBounds, KeptQueries, KeptWrites};
 pub use messages::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen};
 pub use nodes::{NewNode, Node, NodeQueries, NodeWrites};
 pub use runs::{PendingInput, RunQueries, RunWrites};
@@ -42,6 +44,7 @@ pub trait Snapshot {
     fn tokens(&self) -> &dyn TokenQueries;
     fn facts(&self) -> &dyn FactQueries;
     fn documents(&self) -> &dyn DocumentQueries;
+    fn kept(&self) -> &dyn KeptQueries;
     fn nodes(&self) -> &dyn NodeQueries;
 }
 
@@ -55,5 +58,6 @@ pub trait Tx: Snapshot {
     fn tokens_mut(&self) -> &dyn TokenWrites;
     fn facts_mut(&self) -> &dyn FactWrites;
     fn documents_mut(&self) -> &dyn DocumentWrites;
+    fn kept_mut(&self) -> &dyn KeptWrites;
     fn nodes_mut(&self) -> &dyn NodeWrites;
 }

@@ -46,7 +46,7 @@ pub(super) fn stream(mut draft: Draft, pieces: Pieces, keeping: Keeping) -> impl
             draft.fail();
         }
         // Kept before its end is told: whoever hears of it may ask for it at once.
-        keeping.keep(draft.object());
+        keeping.keep(draft.object()).await;
         let mut last = written(&mut draft).to_vec();
         last.extend_from_slice(DONE);
         yield last.into();

@@ -6,7 +6,7 @@ use model::{NewMessage, Role, ToolCall};
 use serde_json::Value;
 
 use super::content;
-use super::kept::OfOwner;
+use super::kept::Referred;
 use crate::chat::messages::PartPlace;
 use crate::check::{Fields, Issues, expected, one_of};
 
@@ -18,7 +18,7 @@ pub(super) struct Reader<'a> {
     /// What was said before the input.
     pub earlier: &'a [Arc<NewMessage>],
     /// What the input may refer to.
-    pub responses: &'a OfOwner<'a>,
+    pub referred: &'a Referred,
     pub issues: &'a mut Issues,
     pub messages: Vec<NewMessage>,
     pub places: Vec<PartPlace>,
@@ -116,7 +116,7 @@ impl Reader<'_> {
     fn item_reference(&mut self, item: &Fields<'_>) -> Option<()> {
         item.only(&["type", "id"], self.issues);
         let id = item.filled_string("id", self.issues)?;
-        let Some(message) = self.responses.item(id) else {
+        let Some(message) = self.referred.item(id).cloned() else {
             self.issues.add(item.at("id"), format!("Item with id '{id}' not found."));
             return None;
         };

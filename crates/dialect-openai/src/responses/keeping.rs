@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::NewMessage;
 
-use super::kept::KeptResponse;
+use super::kept;
 use super::object::ResponseObject;
 use crate::OpenAi;
 
@@ -18,15 +18,18 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// Does nothing when the client wishes so.
-    pub fn keep(self, object: &ResponseObject) {
+    pub async fn keep(self, object: &ResponseObject) {
         if !object.store {
             return;
         }
-        let Ok(json) = serde_json::to_vec(object) else { return };
+        let Ok(json) = serde_json::to_value(object) else { return };
         let mut conversation = self.conversation;
         conversation.extend(object.message().map(Arc::new));
-        let at = self.openai.services().clock.now();
-        let kept = KeptResponse { json: json.into(), conversation, items: object.items(), at };
-        self.openai.kept().keep(self.owner, object.id.clone(), kept);
+        let services = self.openai.services();
+        let (said, at) = ((json, conversation), services.clock.now());
+        let kept = kept::keep(&services.kept, &self.owner, &object.id, said, object.items(), at);
+        if let Err(error) = kept.await {
+            tracing::warn!(%error, response = object.id, "a response is answered and cannot be kept");
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::content::places_of;
 use super::items::Reader;
-use super::kept::OfOwner;
+use super::kept::Referred;
 use super::object::{ReasoningSettings, ResponseObject, TextSettings};
 use crate::chat::format::Format;
 use crate::chat::head::Head;
@@ -80,8 +80,8 @@ struct Echo {
 }
 
 impl Asked {
-    /// `responses` are those that the caller can refer to.
-    pub fn read(body: &Value, responses: &OfOwner<'_>) -> Result<Self, ApiError> {
+    /// `referred` is what it refers to and its caller may have.
+    pub fn read(body: &Value, referred: &Referred) -> Result<Self, ApiError> {
         let mut issues = Issues::default();
         let Some(fields) = Fields::new(body, "", &mut issues) else {
             issues.result()?;
@@ -89,11 +89,11 @@ impl Asked {
         };
         let previous_response_id = fields.string("previous_response_id", &mut issues);
         let earlier = match previous_response_id {
-            Some(id) => responses.get(id).ok_or_else(|| not_found(id))?.conversation.clone(),
+            Some(id) => referred.response(id).ok_or_else(|| not_found(id))?.conversation.clone(),
             None => Vec::new(),
         };
         let mut reader =
-            Reader { earlier: &earlier, responses, issues: &mut issues, messages: Vec::new(), places: Vec::new() };
+            Reader { earlier: &earlier, referred, issues: &mut issues, messages: Vec::new(), places: Vec::new() };
         reader.input(&fields);
         let (input, mut parts) = (reader.messages, reader.places);
         parts.extend(places_of(earlier.iter().map(|message| &message.content)));

@@ -8,6 +8,7 @@ use model::{
 };
 
 use super::Runs;
+use super::finished;
 use super::live::{LiveRun, reference};
 use crate::sessions::{append_message, open_session};
 
@@ -180,7 +181,7 @@ impl Runs {
             None => None,
         };
         let known = self.live.get(&id).filter(|live| live.is_here).map(|live| live.run());
-        if let Some(run) = known.or_else(|| self.finished.get(&id, self.clock.now())) {
+        if let Some(run) = known {
             return duplicate(run, &new.session);
         }
         if new.id.is_some()
@@ -208,7 +209,7 @@ impl Runs {
         let mut place = Place { runs: &self, key: &key, id: &id, kept: false };
         let mut new = new;
         let whose = (started_by.as_str(), &key.agent());
-        self.handed.restore(whose, &mut new.prelude, &mut new.answers_call, self.clock.now());
+        self.restore(whose, &mut new.prelude, &mut new.answers_call).await?;
         let run = self.draft(&new, &id, started_by);
         let drafted = run.session_id.clone();
         let live = LiveRun::new(run.clone(), self.channels.open(&id), Vec::new());
@@ -286,8 +287,14 @@ impl Runs {
         self.store
             .write::<_, OpError, _>(move |tx| {
                 // An id of our own making is new.
-                if has_given_id && let Some(known) = tx.runs().get(&run.id)? {
-                    return Ok(Written::Known(Box::new(known)));
+                if has_given_id {
+                    let known = match tx.runs().get(&run.id)? {
+                        Some(known) => Some(known),
+                        None => finished::find(tx, &run.id, run.accepted_at)?,
+                    };
+                    if let Some(known) = known {
+                        return Ok(Written::Known(Box::new(known)));
+                    }
                 }
                 let owner =
                     if is_shared { tx.nodes().owner_of(&run.session_key)?.unwrap_or(run.owner) } else { run.owner };

@@ -39,6 +39,7 @@ pub(crate) use remote::Follower;
 use crate::agents::Agents;
 use crate::archive::Archive;
 use crate::cluster::Cluster;
+use crate::kept::KeptThings;
 use crate::lifecycle::Lifecycle;
 use crate::log::RunChannels;
 use crate::models::Models;
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub cluster: Arc<Cluster>,
     pub channels: Arc<RunChannels>,
     pub mailboxes: Arc<Mailboxes>,
+    pub kept: Arc<KeptThings>,
     pub lifecycle: Lifecycle,
     pub agents: Arc<Agents>,
     pub models: Arc<Models>,
@@ -79,8 +81,7 @@ pub struct Runs {
     limits: RwLock<Arc<Limits>>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) live: LiveRuns,
-    pub(crate) finished: finished::Finished,
-    pub(crate) handed: handed::Handed,
+    pub(crate) kept: Arc<KeptThings>,
     pub(crate) id_locks: id_locks::IdLocks,
     /// Held for writing while runs of another node are taken over, for reading while a message is taken
     /// in: in a session's queue the former stand before the latter, as in the database.
@@ -116,6 +117,7 @@ impl Runs {
             cluster,
             channels,
             mailboxes,
+            kept,
             lifecycle,
             agents,
             models,
@@ -140,8 +142,7 @@ impl Runs {
             limits: RwLock::new(Arc::new(limits)),
             mailboxes,
             live: LiveRuns::default(),
-            finished: finished::Finished::default(),
-            handed: handed::Handed::default(),
+            kept,
             id_locks: id_locks::IdLocks::default(),
             taking_over: tokio::sync::RwLock::default(),
         })
@@ -376,8 +377,12 @@ impl Runs {
     }
 
     async fn stored(&self, id: &RunId) -> Result<Option<Run>, OpError> {
-        let wanted = id.clone();
-        let stored = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.runs().get(&wanted)?)).await?;
-        Ok(stored.or_else(|| self.finished.get(id, self.clock.now())))
+        let (id, now) = (id.clone(), self.clock.now());
+        self.store
+            .read::<_, OpError, _>(move |snapshot| match snapshot.runs().get(&id)? {
+                Some(run) => Ok(Some(run)),
+                None => Ok(finished::find(snapshot, &id, now)?),
+            })
+            .await
     }
 }

@@ -17,9 +17,11 @@ use tracing::Instrument;
 
 use super::Runs;
 use super::ask::AskThroughRun;
+use super::finished;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
 use super::persist::WAITS;
+use crate::kept::KeptThings;
 use crate::sessions::{CompactOptions, StoredSearch, append_message, open_session, split_system};
 
 impl Runs {
@@ -277,9 +279,14 @@ impl Runs {
         loop {
             let (row, message, event) = (run.clone(), message.clone(), event.clone());
             let fresh = self.ids.session();
-            let holder = self.holder();
-            let written =
-                self.store.write::<_, OpError, _>(move |tx| end_run(tx, &row, message, event, fresh, holder)).await;
+            let (holder, kept) = (self.holder(), Arc::clone(&self.kept));
+            let written = self.store.write::<_, OpError, _>(move |tx| {
+                if row.session_key.kind() == SessionKind::Ephemeral {
+                    return end_ephemeral(tx, &kept, &row, event);
+                }
+                end_run(tx, &row, message, event, fresh, holder)
+            });
+            let written = written.await;
             match written {
                 Ok(written) => return Some(written),
                 Err(error) => {
@@ -336,9 +343,6 @@ impl Runs {
     }
 
     fn forget(&self, id: &model::RunId) {
-        if let Some(live) = self.live.get(id).filter(|live| live.key.kind() == SessionKind::Ephemeral) {
-            self.finished.keep(live.run());
-        }
         self.live.remove(id);
         self.channels.close(id);
     }
@@ -446,6 +450,18 @@ fn failed(live: &LiveRun, error: OpError) -> TurnOutcome {
     TurnOutcome { end, model: run.model, iterations: run.iterations, usage: run.usage }
 }
 
+const NOTHING: Written = Written { session_tokens: 0 };
+
+/// The session goes with its run; what became of that may be asked for a while.
+fn end_ephemeral(tx: &dyn Tx, kept: &KeptThings, run: &Run, event: Event) -> Result<Written, OpError> {
+    if tx.runs_mut().update_unfinished(run)? {
+        tx.sessions_mut().delete(&run.session_key)?;
+        finished::keep(tx, kept, run)?;
+        tx.events_mut().append(run.ended_at.unwrap_or(run.accepted_at), &event)?;
+    }
+    Ok(NOTHING)
+}
+
 fn end_run(
     tx: &dyn Tx,
     run: &Run,
@@ -454,15 +470,9 @@ fn end_run(
     fresh: model::SessionId,
     holder: Option<Holder>,
 ) -> Result<Written, OpError> {
-    const NOTHING: Written = Written { session_tokens: 0 };
     let now = run.ended_at.unwrap_or(run.accepted_at);
     // Deleted with its session, or ended before: exactly one terminal event was written then.
     if !tx.runs_mut().update_unfinished(run)? {
-        return Ok(NOTHING);
-    }
-    if run.session_key.kind() == SessionKind::Ephemeral {
-        tx.sessions_mut().delete(&run.session_key)?;
-        tx.events_mut().append(now, &event)?;
         return Ok(NOTHING);
     }
     let mut session = open_session(tx, &run.session_key, fresh, now)?;

@@ -20,13 +20,14 @@ use store_sqlite::{SqliteOptions, SqliteStore};
 use rows::{KEY, everything, fill};
 
 /// The first migrations, by name and text; as many as a schema has steps.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     ("initial", include_str!("../../migrations/0001_initial.sql")),
     ("nodes", include_str!("../../migrations/0002_nodes.sql")),
+    ("kept", include_str!("../../migrations/0003_kept.sql")),
 ];
 
 /// Schemas that were released, and the rows that were written in them.
-const RELEASED: [(usize, &str); 1] = [(1, include_str!("schema_1.sql"))];
+const RELEASED: [(usize, &str); 2] = [(1, include_str!("schema_1.sql")), (2, include_str!("schema_2.sql"))];
 
 /// A database as a program with this schema left it.
 fn former(path: &Path, schema: usize, rows: &str) {

@@ -9,8 +9,8 @@ use serde_json::json;
 use store::testkit::rows::{agent, run, session};
 pub use store::testkit::rows::{at, key};
 use store::{
-    Document, Fact, MessageHit, MessagePage, NewNode, PendingInput, SearchQuery, SessionFilter, Snapshot, StoreError,
-    StoredEvent, TokenRecord, Tx,
+    Document, Fact, Kept, MessageHit, MessagePage, NewNode, PendingInput, SearchQuery, SessionFilter, Snapshot,
+    StoreError, StoredEvent, TokenRecord, Tx,
 };
 
 pub const KEY: &str = "agent:main:main";
@@ -148,6 +148,8 @@ pub fn fill(tx: &dyn Tx) -> Result<(), StoreError> {
     let document = |id: &str, body| Document { id: id.to_owned(), body, updated_at: at(9) };
     tx.documents_mut().put("device", &document("dev_1", json!({ "name": "phone", "keys": [1, 2.5, null] })))?;
     tx.documents_mut().put("cluster", &document("id", json!({ "id": "cluster-1" })))?;
+    let kept = Kept { id: String::from("run_9"), owner: String::from("ann"), body: json!({}), at: at(9) };
+    tx.kept_mut().put("run", &kept)?;
     let fence = tx.nodes_mut().join(&node("former"))?;
     tx.nodes_mut().hold(&key(OTHER), fence)
 }

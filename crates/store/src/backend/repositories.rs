@@ -15,6 +15,7 @@ macro_rules! repositories {
                 tokens: TokenQueries,
                 facts: FactQueries,
                 documents: DocumentQueries,
+                kept: KeptQueries,
                 nodes: NodeQueries,
             ],
             writes: [
@@ -26,6 +27,7 @@ macro_rules! repositories {
                 tokens_mut: TokenWrites,
                 facts_mut: FactWrites,
                 documents_mut: DocumentWrites,
+                kept_mut: KeptWrites,
                 nodes_mut: NodeWrites,
             ],
         }

@@ -5,6 +5,7 @@
 
 pub mod documents;
 pub mod facts;
+pub mod kept;
 pub mod log;
 pub mod messages;
 pub mod nodes;

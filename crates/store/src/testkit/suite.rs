@@ -84,6 +84,10 @@ macro_rules! conformance {
                 documents_are_listed_by_kind_in_order_of_id,
                 deleting_tells_whether_there_was_one,
             ];
+            kept: [
+                what_is_kept_comes_back_whole_and_is_replaced,
+                the_oldest_go_by_age_number_and_size,
+            ];
             nodes: [
                 a_node_comes_back_whole_and_its_next_life_replaces_it,
                 a_removed_node_writes_nothing,

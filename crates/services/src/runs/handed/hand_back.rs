@@ -28,12 +28,15 @@ impl Runs {
                 Ok(written.filter(|message| message.id != question).map(|message| message.body).collect::<Vec<_>>())
             })
             .await;
-        match read {
+        let kept = match read {
             Ok(steps) => {
                 let ids = shown.iter().zip(calls).map(|(shown, own)| (shown.id.clone(), own.id)).collect();
-                self.handed.keep(Turn { owner: run.started_by, agent: run.agent_id, ids, steps, at: self.clock.now() });
+                self.keep_handed(run.started_by, Turn { agent: run.agent_id, ids, steps }).await
             }
-            Err(error) => tracing::warn!(%error, "the steps of a turn that a client goes on with are not kept"),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the steps of a turn that a client goes on with are not kept");
         }
         shown
     }
