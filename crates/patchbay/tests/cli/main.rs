@@ -3,9 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archives;
+mod backup;
 mod chat;
 mod config;
 mod database;
 mod gateway;
+mod released;
+mod socket;
 mod support;
 mod upstream;
