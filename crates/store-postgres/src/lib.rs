@@ -6,6 +6,7 @@
 mod address;
 mod columns;
 mod connection;
+mod copying;
 mod documents;
 mod events;
 mod facts;
@@ -17,6 +18,7 @@ mod migrate;
 mod nodes;
 mod notify;
 mod options;
+mod portable;
 mod readers;
 mod reconnect;
 mod refusal;
@@ -43,6 +45,7 @@ use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 pub use migrate::newest_version;
 pub use notify::NotifyLink;
 pub use options::PostgresOptions;
+pub use portable::{Import, export};
 
 use address::Address;
 use readers::Readers;
