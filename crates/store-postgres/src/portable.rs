@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use store::StoreError;
@@ -17,9 +18,15 @@ use crate::migrate;
 use crate::transaction::WRITE_LOCK;
 use crate::values::{Value, values};
 
-/// Whole tables are read and written, which takes as long as it takes; between two rows the other side works.
-const WITHOUT_LIMITS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
-    SET LOCAL enable_seqscan = on";
+/// How long one statement may take; the longest counts the rows of a table.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Whole tables are read, and between two rows the other side works.
+const FOR_ALL_ROWS: &str = "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_seqscan = on";
+
+fn connect(address: &Address, options: &PostgresOptions) -> Result<Database, StoreError> {
+    Database::open(address, &PostgresOptions { statement_timeout: STATEMENT_TIMEOUT, ..options.clone() })
+}
 
 /// Gives all rows of the database at `url`, as of one moment, table by table; nodes go on writing meanwhile.
 ///
@@ -28,14 +35,14 @@ const WITHOUT_LIMITS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in
 /// than this program's; else as [`crate::PostgresStore::open`].
 pub fn export(url: &str, options: &PostgresOptions, take: &mut Take<'_>) -> Result<(), StoreError> {
     let address = Address::parse(url, options)?;
-    let database = Database::open(&address, options)?;
+    let database = connect(&address, options)?;
     let given = give_all(&database, take);
     database.link.close();
     given.map_err(|error| at(&address, error))
 }
 
 fn give_all(database: &Database, take: &mut Take<'_>) -> Result<(), StoreError> {
-    database.link.simple(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {WITHOUT_LIMITS}"))?;
+    database.link.simple(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {FOR_ALL_ROWS}"))?;
     check_version(migrate::version(database)?, migrate::newest_version())?;
     TABLES.iter().try_for_each(|table| give(database, table, take))?;
     database.link.simple("COMMIT")
@@ -83,7 +90,7 @@ impl Import {
     /// [`StoreError::Refused`] when it holds some; else as [`crate::PostgresStore::open`].
     pub fn begin(url: &str, options: &PostgresOptions) -> Result<Import, StoreError> {
         let address = Address::parse(url, options)?;
-        let database = Database::open(&address, options)?;
+        let database = connect(&address, options)?;
         let import = Import { address, database, open: None };
         import.prepare(options).map_err(|error| at(&import.address, error))?;
         Ok(import)
@@ -94,7 +101,7 @@ impl Import {
         database.link.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")?;
         migrate::migrate_within(database)?;
         let patience = options.lock_timeout.as_millis();
-        database.link.simple(&format!("{WITHOUT_LIMITS}; SET LOCAL lock_timeout = {patience}"))?;
+        database.link.simple(&format!("{FOR_ALL_ROWS}; SET LOCAL lock_timeout = {patience}"))?;
         database.row("SELECT pg_advisory_xact_lock($1)", values![WRITE_LOCK], |_| Ok(()))?;
         for table in &TABLES {
             let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);

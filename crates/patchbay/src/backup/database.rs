@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use store::StoreError;
 
 use super::manifest::{DATABASE, Manifest, StoreKind};
+use super::{INTERRUPTED, Progress};
 use crate::settings::StorePlace;
 
-/// The copy of a SQLite database in an archive.
+/// The rows in an archive: a database of SQLite, wherever they were before.
 const FILE: &str = "patchbay.db";
-
-/// What to do about a database that has a server.
-const ELSEWHERE: &str = "the database is on a PostgreSQL server, which has backups of its own: use `pg_dump` for it, and \
-    copy the home folder";
 
 /// A copy of one moment, as files that nobody changes.
 pub struct Taken {
@@ -26,14 +24,26 @@ pub struct Taken {
 }
 
 /// Copies the database at `place` into the folder `staging`, whoever works with it meanwhile.
-pub fn take(place: &StorePlace<'_>, staging: &Path) -> anyhow::Result<Taken> {
-    let path = place.file().context(ELSEWHERE)?;
-    if !path.is_file() {
-        bail!("there is no database at {}; the first `patchbay serve` makes one", path.display());
-    }
+pub fn take(place: &StorePlace<'_>, staging: &Path, progress: &dyn Progress) -> anyhow::Result<Taken> {
     let copy = staging.join(FILE);
-    store_sqlite::backup(path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
-    let contents = intact(&copy).with_context(|| format!("the copy of {}", path.display()))?;
+    let given = match place {
+        StorePlace::File(path) => {
+            if !path.is_file() {
+                bail!("there is no database at {}; the first `patchbay serve` makes one", path.display());
+            }
+            store_sqlite::backup(path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
+            None
+        }
+        #[cfg(feature = "postgres")]
+        StorePlace::Server(url) => Some(from_server(url, &copy, progress).context("cannot copy the database")?),
+        #[cfg(not(feature = "postgres"))]
+        StorePlace::Server(_) => bail!("this program was built without PostgreSQL"),
+    };
+    go_on(progress)?;
+    let contents = intact(&copy).context("the copy of the database")?;
+    if given.is_some_and(|given| given != contents.rows) {
+        bail!("the copy of the database does not hold the rows that the server gave");
+    }
     Ok(Taken {
         kind: StoreKind::Sqlite,
         schema: contents.schema,
@@ -41,6 +51,27 @@ pub fn take(place: &StorePlace<'_>, staging: &Path) -> anyhow::Result<Taken> {
         rows: contents.rows,
         files: vec![(format!("{DATABASE}/{FILE}"), copy)],
     })
+}
+
+/// Fills the new file `copy` with the rows of a server; gives how many each table gave.
+#[cfg(feature = "postgres")]
+fn from_server(url: &str, copy: &Path, progress: &dyn Progress) -> anyhow::Result<BTreeMap<String, u64>> {
+    use store::backend::portable::TABLES;
+
+    let mut rows: BTreeMap<String, u64> = TABLES.iter().map(|table| (table.name.to_owned(), 0)).collect();
+    let mut import = store_sqlite::Import::create(copy)?;
+    store_postgres::export(url, &store_postgres::PostgresOptions::default(), &mut |table, row| {
+        go_on(progress)?;
+        *rows.entry(table.name.to_owned()).or_default() += 1;
+        import.put(table, row)
+    })?;
+    import.finish()?;
+    Ok(rows)
+}
+
+/// An error once nobody wants the rest.
+pub fn go_on(progress: &dyn Progress) -> Result<(), StoreError> {
+    if progress.is_stopped() { Err(StoreError::Unavailable(String::from(INTERRUPTED))) } else { Ok(()) }
 }
 
 /// Checks every page of a SQLite database and counts what it holds.

@@ -1,8 +1,12 @@
 //! Which files of a home folder are its content: what a backup takes, and what a restore puts aside.
 
+use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use super::disk::with_path;
+use super::staging;
 
 /// What belongs to this machine or this process, or can be fetched again.
 const NOT_OURS: [&str; 9] = [
@@ -23,16 +27,26 @@ const OWN_COPIES: [&str; 2] = ["sessions", "config"];
 const BACKUPS: &str = "backups";
 
 /// Behind the name of a database file: the log, its index, the rollback journal and the lock.
-pub const DATABASE_SIDES: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+const DATABASE_SIDES: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
 /// Whether a backup may hold what these parts of a path name.
 pub fn belongs(parts: &[&str]) -> bool {
     match parts {
         [BACKUPS] => false,
         [BACKUPS, copy, inner @ ..] => OWN_COPIES.contains(copy) && !inner.is_empty(),
-        [first, ..] => !NOT_OURS.contains(first),
+        [first, ..] => is_content(OsStr::new(first)),
         [] => false,
     }
+}
+
+/// Whether a name can be shown as it is: one with control characters may be meant for a terminal.
+pub fn is_plain_name(path: &str) -> bool {
+    !path.contains(char::is_control)
+}
+
+/// Whether what has this name, directly in the home, is part of it.
+fn is_content(name: &OsStr) -> bool {
+    NOT_OURS.iter().all(|other| name != *other) && !staging::is_one(name)
 }
 
 /// What was found in a home.
@@ -40,7 +54,7 @@ pub fn belongs(parts: &[&str]) -> bool {
 pub struct Found {
     /// Paths below the home, in order.
     pub files: Vec<String>,
-    /// What a backup cannot hold: links, sockets, names that are no text.
+    /// What a backup cannot hold: links, sockets, names that are no text or hold control characters.
     pub passed_over: Vec<String>,
     pub bytes: u64,
 }
@@ -48,23 +62,23 @@ pub struct Found {
 /// The files of the home at `home`, without the database at `database` and its side files.
 pub fn walk(home: &Path, database: Option<&Path>) -> io::Result<Found> {
     let mut found = Found::default();
-    for entry in top(home, database)? {
-        visit(home, &entry, &mut found)?;
+    let database = database.and_then(|database| below(home, database));
+    for entry in top(home)? {
+        visit(home, &entry, database.as_deref(), &mut found)?;
     }
     found.files.sort();
+    found.passed_over.sort();
     Ok(found)
 }
 
 /// The parts of a home that are moved as a whole: names below it. `backups` stays, and parts of it go.
-pub fn top(home: &Path, database: Option<&Path>) -> io::Result<Vec<PathBuf>> {
+pub fn top(home: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for name in names(home)? {
         if name.as_os_str() == BACKUPS {
             let inner = names(&home.join(&name))?.into_iter().map(|inner| name.join(inner));
             entries.extend(inner.filter(|path| OWN_COPIES.iter().any(|copy| path.ends_with(copy))));
-        } else if !NOT_OURS.iter().any(|other| name.as_os_str() == *other)
-            && !database.is_some_and(|database| is_part_of_database(&home.join(&name), database))
-        {
+        } else if is_content(name.as_os_str()) {
             entries.push(name);
         }
     }
@@ -72,8 +86,14 @@ pub fn top(home: &Path, database: Option<&Path>) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
+/// What the database is called below the home, however its folder was named; `None` when it is elsewhere.
+fn below(home: &Path, database: &Path) -> Option<PathBuf> {
+    let (folder, home) = (database.parent()?.canonicalize().ok()?, home.canonicalize().ok()?);
+    Some(folder.strip_prefix(home).ok()?.join(database.file_name()?))
+}
+
 /// Whether `path` is the database or stands beside it as a part of it.
-pub fn is_part_of_database(path: &Path, database: &Path) -> bool {
+fn is_part_of_database(path: &Path, database: &Path) -> bool {
     let Some(rest) = path.as_os_str().as_encoded_bytes().strip_prefix(database.as_os_str().as_encoded_bytes()) else {
         return false;
     };
@@ -89,8 +109,11 @@ fn names(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-fn visit(home: &Path, below: &Path, found: &mut Found) -> io::Result<()> {
-    let Some(text) = below.to_str() else {
+fn visit(home: &Path, below: &Path, database: Option<&Path>, found: &mut Found) -> io::Result<()> {
+    if database.is_some_and(|database| is_part_of_database(below, database)) {
+        return Ok(());
+    }
+    let Some(text) = below.to_str().filter(|text| is_plain_name(text)) else {
         found.passed_over.push(below.to_string_lossy().into_owned());
         return Ok(());
     };
@@ -104,7 +127,7 @@ fn visit(home: &Path, below: &Path, found: &mut Found) -> io::Result<()> {
     if kind.is_dir() {
         let inner = names(&home.join(below)).map_err(|error| with_path(error, &home.join(below)))?;
         for name in inner {
-            visit(home, &below.join(name), found)?;
+            visit(home, &below.join(name), database, found)?;
         }
     } else if kind.is_file() {
         found.bytes += metadata.len();
@@ -113,11 +136,6 @@ fn visit(home: &Path, below: &Path, found: &mut Found) -> io::Result<()> {
         found.passed_over.push(text.to_owned());
     }
     Ok(())
-}
-
-/// An error that says which file it is about.
-pub fn with_path(error: io::Error, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -149,6 +167,7 @@ mod tests {
             fs::write(home.join(path), "four").unwrap();
         }
         std::os::unix::fs::symlink("/etc/passwd", home.join("agents/link")).unwrap();
+        fs::write(home.join("agents/main/\u{1b}[31m"), "four").unwrap();
         let found = walk(home, Some(&home.join("patchbay.db"))).unwrap();
         let expected = [
             "admin.token",
@@ -159,7 +178,26 @@ mod tests {
             "patchbay.dbx",
         ];
         assert_eq!(found.files, expected);
-        assert_eq!((found.passed_over, found.bytes), (vec![String::from("agents/link")], 4 * 6));
+        assert_eq!(
+            (found.passed_over, found.bytes),
+            (["agents/link", "agents/main/\u{1b}[31m"].map(String::from).into(), 4 * 6)
+        );
         assert!(walk(&home.join("nowhere"), None).unwrap().files.is_empty());
+    }
+
+    #[test]
+    fn the_database_is_left_out_wherever_it_is_and_however_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        fs::create_dir_all(home.join("data")).unwrap();
+        std::os::unix::fs::symlink(&home, folder.path().join("other")).unwrap();
+        for path in ["x.db", "x.db-wal", "data/x.db", "data/x.db.lock"] {
+            fs::write(home.join(path), "four").unwrap();
+        }
+        let files = |database: PathBuf| walk(&home, Some(&database)).unwrap().files;
+        assert_eq!(files(home.join("data/x.db")), ["x.db", "x.db-wal"]);
+        assert_eq!(files(home.join("./data/../data/x.db")), ["x.db", "x.db-wal"]);
+        assert_eq!(files(folder.path().join("other/x.db")), ["data/x.db", "data/x.db.lock"]);
+        assert_eq!(files(folder.path().join("x.db")).len(), 4);
     }
 }

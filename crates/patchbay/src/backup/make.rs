@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,7 +9,8 @@ use model::Timestamp;
 
 use super::archive::{self, Body};
 use super::manifest::{self, DATABASE, FORMAT, HOME, Manifest};
-use super::{Progress, database, home, unpack};
+use super::staging::Staging;
+use super::{Progress, database, disk, home, unpack};
 use crate::settings::StorePlace;
 
 /// What to back up, and where to.
@@ -50,30 +50,25 @@ pub fn make(order: &Order<'_>, progress: &dyn Progress) -> anyhow::Result<Made> 
     if file.symlink_metadata().is_ok() {
         bail!("{} is there already; name another file", file.display());
     }
-    let staging = beside(file)?;
-    let made = fill(order, &staging, progress);
-    // What matters is told already; a folder that stays is named by its ending.
-    let _ = fs::remove_dir_all(&staging);
-    made.with_context(|| format!("no backup was made at {}", file.display()))
-}
-
-/// A folder of this run's own on the disk of `file`.
-fn beside(file: &Path) -> anyhow::Result<PathBuf> {
-    let name = file.file_name().with_context(|| format!("{} names no file", file.display()))?;
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let staging = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    fs::DirBuilder::new().mode(0o700).create(&staging).with_context(|| format!("cannot make {}", staging.display()))?;
-    Ok(staging)
+    let staging = Staging::create_in(parent);
+    let made = staging.map_err(anyhow::Error::from).and_then(|staging| fill(order, staging.path(), progress));
+    let made = made.map_err(|error| disk::explain(error, parent));
+    made.with_context(|| format!("no backup was made at {}", file.display()))
 }
 
 fn fill(order: &Order<'_>, staging: &Path, progress: &dyn Progress) -> anyhow::Result<Made> {
     progress.begin("copying the database", None);
     // Before the home: a file that a row names is written before the row, so that it is found afterwards.
-    let taken = database::take(&order.store, staging)?;
+    let taken = database::take(&order.store, staging, progress)?;
     progress.finish();
     let mut found = home::walk(order.home, order.store.file())?;
     // The file may be made inside the home, and so is what becomes of it.
-    found.files.retain(|path| path != "config.toml" && !order.home.join(path).starts_with(staging));
+    let is_other = |path: &String| path != "config.toml" && !order.home.join(path).starts_with(staging);
+    found.files.retain(is_other);
+    found.passed_over.retain(is_other);
+    // It may be a link to where configurations are kept.
+    let config = order.config.canonicalize().unwrap_or_else(|_| order.config.to_owned());
     let database_bytes: u64 =
         taken.files.iter().filter_map(|(_, path)| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
 
@@ -83,7 +78,7 @@ fn fill(order: &Order<'_>, staging: &Path, progress: &dyn Progress) -> anyhow::R
     for (name, path) in &taken.files {
         packed.add_still(name, path, progress)?;
     }
-    if !packed.add(&format!("{HOME}/config.toml"), order.config, progress)? && order.config.exists() {
+    if !packed.add(&format!("{HOME}/config.toml"), &config, progress)? && config.exists() {
         found.passed_over.push(order.config.display().to_string());
     }
     for path in &found.files {
@@ -128,10 +123,10 @@ fn publish(whole: &Path, file: &Path) -> anyhow::Result<()> {
             bail!("{} is there already; name another file", file.display());
         }
         // A file system without links.
-        Err(_) => fs::rename(whole, file).map_err(|error| home::with_path(error, file))?,
+        Err(_) => fs::rename(whole, file).map_err(|error| disk::with_path(error, file))?,
     }
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::File::open(parent)?.sync_all()?;
+        fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| disk::with_path(error, parent))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub struct Manifest {
     /// In UTC, as ISO 8601.
     pub made_at: String,
     pub store: StoreKind,
-    /// The number of migrations of the database.
+    /// The number of migrations of the database in it.
     pub schema: u32,
     /// The cluster's id, once a gateway was there.
     pub cluster_id: Option<String>,
@@ -42,7 +42,7 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
 }
 
-/// Which database the rows come from; they go back into one of the same kind.
+/// The form of the rows in the archive, whatever database they come from and go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
@@ -72,8 +72,9 @@ impl Manifest {
         let Format { format, program } = serde_json::from_slice(text).context("its manifest is not one of a backup")?;
         if format == 0 || format > FORMAT {
             bail!(
-                "this backup was made by patchbay {program} in format {format}; this program knows formats up to \
-                 {FORMAT}; use that program or a newer one"
+                "this backup was made by patchbay {} in format {format}; this program knows formats up to {FORMAT}; use \
+                 that program or a newer one",
+                program.escape_debug()
             );
         }
         let manifest: Manifest = serde_json::from_slice(text).context("its manifest is not one of a backup")?;
@@ -93,7 +94,7 @@ impl Manifest {
             bail!(
                 "this backup was made by patchbay {} with schema {}; this program knows schemas up to {known}; use \
                  that program or a newer one",
-                self.program,
+                self.program.escape_debug(),
                 self.schema
             );
         }
@@ -114,7 +115,7 @@ impl Manifest {
 fn check_path(path: &str) -> anyhow::Result<()> {
     let parts: Vec<&str> = path.split('/').collect();
     let is_plain = path.len() <= PATH_BYTES_MAX
-        && !path.contains('\0')
+        && home::is_plain_name(path)
         && parts.iter().all(|part| !part.is_empty() && *part != "." && *part != "..")
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let belongs = match parts.as_slice() {
@@ -157,6 +158,7 @@ mod tests {
             "home/backups",
             "home/models/x",
             "home/x\0y",
+            "home/agents/\u{1b}[31m",
         ] {
             assert!(check_path(path).is_err(), "{path:?} is taken");
         }

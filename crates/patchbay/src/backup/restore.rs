@@ -1,18 +1,18 @@
 //! Putting a backup back.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use model::Timestamp;
-use store_sqlite::OwnerLock;
 use toml_edit::DocumentMut;
 
 use super::manifest::{DATABASE, HOME, Manifest};
 use super::swap::{STAGING, Swap};
-use super::{Progress, database, home, make, unpack};
+use super::target::Target;
+use super::{Progress, database, disk, home, make, unpack};
 use crate::configuration::layers;
 use crate::home::{FIRST_CONFIG, Home};
 use crate::settings::{Settings, StoreSettings};
@@ -31,6 +31,8 @@ pub struct Restore<'a> {
 
 pub struct Restored {
     pub manifest: Manifest,
+    /// Where the rows are now, without a password.
+    pub database: String,
     /// Where what was there before is now.
     pub aside: Option<PathBuf>,
 }
@@ -48,9 +50,10 @@ pub fn restore(order: &Restore<'_>, progress: &dyn Progress) -> anyhow::Result<R
         .create(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
     let restored = alone(order, progress);
-    if is_new && restored.is_err() {
-        // Only while it is empty.
-        let _ = fs::remove_dir(path);
+    // What was made on the way goes, unless there is something that could not be taken back.
+    if is_new && restored.is_err() && content(path).is_ok_and(|content| content.is_none()) {
+        // The error of the restore is the one to tell.
+        let _ = fs::remove_dir_all(path);
     }
     restored
 }
@@ -69,7 +72,7 @@ fn alone(order: &Restore<'_>, progress: &dyn Progress) -> anyhow::Result<Restore
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => bail!("another restore works on {}", path.display()),
-        Err(TryLockError::Error(error)) => return Err(home::with_path(error, path).into()),
+        Err(TryLockError::Error(error)) => return Err(disk::with_path(error, path).into()),
     }
     if !order.replace
         && let Some(name) = content(path)?
@@ -91,7 +94,7 @@ fn alone(order: &Restore<'_>, progress: &dyn Progress) -> anyhow::Result<Restore
 
 fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(home::with_path(error, folder)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk::with_path(error, folder)),
         _ => Ok(()),
     }
 }
@@ -99,58 +102,48 @@ fn remove(folder: &Path) -> io::Result<()> {
 /// The name of something in the home that is worth keeping. The configuration of a first start is not.
 fn content(path: &Path) -> io::Result<Option<String>> {
     let found = home::walk(path, None)?;
-    let is_content = |name: &&String| {
-        let is_first = || fs::read_to_string(path.join(name)).is_ok_and(|text| text == FIRST_CONFIG);
-        // A lock is left behind by whoever had a database open.
-        !name.ends_with(".lock") && !(name.as_str() == "config.toml" && is_first())
+    let is_content = |name: &&String| match name.as_str() {
+        "config.toml" => !fs::read_to_string(path.join(name)).is_ok_and(|text| text == FIRST_CONFIG),
+        // A lock is left behind by whoever had the database open.
+        name => name.contains('/') || !name.ends_with(".lock"),
     };
     Ok(found.files.iter().chain(&found.passed_over).find(is_content).cloned())
 }
 
 fn staged(order: &Restore<'_>, staging: &Path, progress: &dyn Progress) -> anyhow::Result<Restored> {
+    let path = order.home.path();
     let accept = |manifest: &Manifest| {
         manifest.check_schema(database::known_schema(manifest.store))?;
-        check_space(staging, manifest.bytes())
+        disk::check(staging, manifest.bytes())
     };
-    let manifest = unpack::unpack(order.file, accept, |path| Some(staging.join(path)), progress)?;
+    let unpacked = unpack::unpack(order.file, accept, |path| Some(staging.join(path)), progress);
+    let manifest = unpacked.map_err(|error| disk::explain(error, path))?;
     progress.begin("checking the database", None);
     database::check(&manifest, &staging.join(DATABASE))
         .with_context(|| format!("cannot restore {}", order.file.display()))?;
     let (home_from, database_from) = (staging.join(HOME), staging.join(DATABASE));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&home_from)?;
     let store = chosen_store(order, &home_from)?;
-    let place = store.place(order.home.path());
-    let target = place
-        .file()
-        .context("the backup holds a database of SQLite, which cannot go to PostgreSQL; name a file with --store")?;
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(|error| home::with_path(error, parent))?;
-    }
-    // Held until all is in place, so that no gateway starts in between.
-    let _owner = OwnerLock::acquire(target)?;
-    let ready = database::prepare(&database_from, order.new_cluster)?;
+    let mut target = Target::hold(&store.place(path))?;
+    let ready = database::prepare(&database_from, order.new_cluster).map_err(|error| disk::explain(error, path))?;
+    target.fill(&ready, progress)?;
     progress.finish();
 
     // Everything is on the disk before anything gets its name.
     rustix::fs::syncfs(File::open(staging)?)?;
-    let mut swap = Swap::default();
-    match put_in_place(order, staging, &home_from, (&ready, target), &mut swap) {
-        Ok(aside) => Ok(Restored { manifest, aside }),
+    let (database, mut swap) = (target.to_string(), Swap::default());
+    // Without success the target is held until all is back where it was.
+    let placed = match put_in_place(order, staging, target.lock(), &mut swap) {
+        Ok(aside) => target.take(&ready, &mut swap).map(|()| aside),
+        Err(error) => Err(error),
+    };
+    match placed {
+        Ok(aside) => Ok(Restored { manifest, database, aside }),
         Err(error) => Err(match swap.undo() {
             Ok(()) => error.context("nothing was restored"),
             Err(undo) => error.context(format!("the home is left half restored, because {undo}")),
         }),
     }
-}
-
-/// A disk that is too small is told before it is full.
-fn check_space(folder: &Path, bytes: u64) -> anyhow::Result<()> {
-    let space = rustix::fs::statvfs(folder)?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if free < bytes {
-        bail!("it needs {bytes} bytes, and {} has {free} free", folder.display());
-    }
-    Ok(())
 }
 
 /// Where the database goes. A place that was named is written into the restored configuration, so that
@@ -189,42 +182,30 @@ fn plain_store(config: &Path) -> Option<StoreSettings> {
     store.problem().is_none().then_some(store)
 }
 
-/// Moves what is there aside and what was unpacked into place; gives where the former is, if it was kept.
+/// Moves what is there aside, but for the lock that is held, and the unpacked files into place; gives where the
+/// former is, if it was kept.
 fn put_in_place(
     order: &Restore<'_>,
     staging: &Path,
-    home_from: &Path,
-    (database_from, database_to): (&Path, &Path),
+    lock: Option<PathBuf>,
     swap: &mut Swap,
 ) -> anyhow::Result<Option<PathBuf>> {
     let path = order.home.path();
+    // The token of the operator is about to be in it.
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|error| disk::with_path(error, path))?;
     let kept = path.join("backups").join(format!("before-restore-{}", make::stamp(order.now)));
     let aside = if order.replace { kept.clone() } else { staging.join("aside") };
     let mut is_kept = false;
-    let lock = with_suffix(database_to, ".lock");
-    for name in home::top(path, None)? {
-        if path.join(&name) != lock {
+    for name in home::top(path)? {
+        if lock.as_ref() != Some(&path.join(&name)) {
             swap.rename(&path.join(&name), &aside.join(&name))?;
             is_kept = order.replace;
         }
     }
-    for side in ["", "-wal", "-shm", "-journal"] {
-        let there = with_suffix(database_to, side);
-        if there.symlink_metadata().is_ok() {
-            bail!("{} is there already; name another database with --store", there.display());
-        }
-    }
-    for name in home::top(home_from, None)? {
+    let home_from = staging.join(HOME);
+    for name in home::top(&home_from)? {
         swap.rename(&home_from.join(&name), &path.join(&name))?;
     }
-    swap.rename(database_from, database_to)?;
-    order.home.prepare(&order.home.config_file())?;
     rustix::fs::syncfs(File::open(path)?)?;
     Ok(is_kept.then_some(kept))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

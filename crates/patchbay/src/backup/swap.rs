@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::home::with_path;
+use super::disk::with_path;
 
 /// The folder inside a home in which a restore works.
 pub const STAGING: &str = "restore.partial";

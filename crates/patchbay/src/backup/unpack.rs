@@ -5,9 +5,9 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,7 +17,8 @@ use flate2::read::MultiGzDecoder;
 use tar::Entry;
 
 use super::archive::create_private;
-use super::home::with_path;
+use super::disk::with_path;
+use super::hashing::Failed;
 use super::manifest::{self, FileEntry, Manifest};
 use super::{Progress, hashing};
 
@@ -97,7 +98,6 @@ fn read_all(
     if let Some(missing) = manifest.files.iter().find(|file| !seen.contains(file.path.as_str())) {
         bail!("it ends before `{}`", missing.path);
     }
-    drop(entries);
     allowance.set(BETWEEN_MAX);
     // The sum at the end of the stream is checked by reading up to it.
     io::copy(&mut archive.into_inner(), &mut io::sink()).context("it is damaged")?;
@@ -125,19 +125,21 @@ fn take(
     progress: &dyn Progress,
 ) -> anyhow::Result<()> {
     let (bytes, sha256) = match &to {
-        None => hashing::copy(entry, &mut io::sink(), progress).context("it is damaged")?,
+        None => {
+            hashing::copy(entry, &mut io::sink(), progress).map_err(|failed| blame(failed, Path::new(&told.path)))?
+        }
         Some(to) => {
             if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).map_err(|error| with_path(error, parent))?;
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+                made.map_err(|error| with_path(error, parent))?;
             }
             let mut file = create_private(to)?;
-            let copied = hashing::copy(entry, &mut file, progress).map_err(|error| with_path(error, to))?;
+            let copied = hashing::copy(entry, &mut file, progress).map_err(|failed| blame(failed, to))?;
             let modified = UNIX_EPOCH.checked_add(Duration::from_secs(entry.header().mtime().unwrap_or(0)));
             if let Some(modified) = modified {
                 file.set_modified(modified).map_err(|error| with_path(error, to))?;
             }
-            // Whoever owns the home reads and writes all of it.
-            let mode = (entry.header().mode().unwrap_or(0) & 0o777) | 0o600;
+            let mode = mode(&told.path, entry.header().mode().unwrap_or(0));
             file.set_permissions(Permissions::from_mode(mode)).map_err(|error| with_path(error, to))?;
             copied
         }
@@ -146,4 +148,32 @@ fn take(
         bail!("it is damaged: `{}` is not what its manifest says", told.path);
     }
     Ok(())
+}
+
+fn blame(failed: Failed, to: &Path) -> anyhow::Error {
+    match failed {
+        Failed::Read(error) => anyhow::Error::from(error).context("it is damaged"),
+        Failed::Write(error) => with_path(error, to).into(),
+    }
+}
+
+/// Whoever owns the home reads and writes all of it, and nobody else writes. What lies directly in the home
+/// or in the database, secrets among it, is the owner's alone.
+fn mode(path: &str, told: u32) -> u32 {
+    let is_private = path.split('/').count() == 2;
+    (told & if is_private { 0o700 } else { 0o755 }) | 0o600
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_opens_nothing_to_others() {
+        assert_eq!(mode("home/admin.token", 0o666), 0o600);
+        assert_eq!(mode("database/patchbay.db", 0o644), 0o600);
+        assert_eq!(mode("home/agents/main/run.sh", 0o755), 0o755);
+        assert_eq!(mode("home/agents/main/run.sh", 0o6777), 0o755);
+        assert_eq!(mode("home/agents/main/a.txt", 0), 0o600);
+    }
 }

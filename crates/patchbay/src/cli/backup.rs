@@ -1,5 +1,6 @@
 //! `patchbay backup`
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -9,17 +10,17 @@ use serde_json::json;
 use super::common::Common;
 use super::failure::Failure;
 use super::output;
-use super::progress::Bar;
+use super::progress::watched;
 use crate::backup::{self, Made, Order};
 use crate::settings::Settings;
 
 /// Copy the database and the home folder into one file, while the gateway works or without it.
 ///
-/// The file holds the database as of one moment, the configuration, the first operator's token, the agents'
-/// folders, media, skills and plugins; not: weights of models, which are pulled again, and logs. It is read again
-/// before it counts as made. Whoever has it can act as operator: keep it as you keep the token. Environment
-/// variables, files of secrets and workspaces outside of the home are not in it. While the database is on a
-/// PostgreSQL server, back that up with the server's own tools.
+/// The file holds the database as of one moment, also one on a PostgreSQL server, the configuration, the first
+/// operator's token, the agents' folders, media, skills and plugins; not: weights of models, which are pulled again,
+/// and logs. It is read again before it counts as made. Whoever has it can act as operator: keep it as you keep the
+/// token. Environment variables, files of secrets and workspaces outside of the home are not in it, nor are the homes
+/// of other nodes of a cluster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     patchbay backup\n  \
@@ -43,7 +44,8 @@ impl Backup {
                 if home.path().is_dir()
                     && let Some(folder) = file.parent()
                 {
-                    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                    made.with_context(|| format!("cannot make {}", folder.display()))?;
                 }
                 file
             }
@@ -57,13 +59,12 @@ impl Backup {
             .map(|agent| agent.workspace)
             .filter(|folder| !folder.starts_with(home.path()))
             .collect();
-        let (made, file) = tokio::task::spawn_blocking(move || {
+        let (made, file) = watched(move |bar| {
             let store = loaded.config.store.place(home.path());
             let order = Order { home: home.path(), config: &config, store, file: &file, now };
-            backup::make(&order, &Bar::default()).map(|made| (made, file))
+            backup::make(&order, bar).map(|made| (made, file))
         })
-        .await
-        .context("the backup panicked")??;
+        .await?;
         for name in &made.passed_over {
             output::note(format_args!("not in it, because it is no plain file: {}", output::printable(name)));
         }

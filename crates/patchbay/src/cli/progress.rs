@@ -1,19 +1,48 @@
-//! A bar on a terminal for work on this machine; elsewhere nothing.
+//! Work on this machine that takes a while: a bar on a terminal, and Ctrl-C.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::failure::{Exit, Failure};
 use crate::backup::Progress;
 
+/// A bar on a terminal; elsewhere nothing.
 #[derive(Default)]
-pub struct Bar(Mutex<Option<ProgressBar>>);
+pub struct Bar {
+    shown: Mutex<Option<ProgressBar>>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+/// Does `work`, which blocks. SIGINT and SIGTERM ask it to stop and to leave nothing behind; a second one
+/// ends the process as it is.
+pub async fn watched<T: Send + 'static>(
+    work: impl FnOnce(&Bar) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let bar = Bar::default();
+    let is_stopped = Arc::clone(&bar.is_stopped);
+    let mut done = tokio::task::spawn_blocking(move || work(&bar));
+    loop {
+        tokio::select! {
+            done = &mut done => return Ok(done.context("the work panicked")??),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if is_stopped.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Failure as i32);
+        }
+    }
+}
 
 impl Bar {
     fn replace(&self, bar: Option<ProgressBar>) {
-        if let Some(former) = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), bar) {
+        if let Some(former) = std::mem::replace(&mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner), bar) {
             former.finish_and_clear();
         }
     }
@@ -37,12 +66,16 @@ impl Progress for Bar {
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(bar) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(bar) = &*self.shown.lock().unwrap_or_else(PoisonError::into_inner) {
             bar.inc(bytes);
         }
     }
 
     fn finish(&self) {
         self.replace(None);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 }

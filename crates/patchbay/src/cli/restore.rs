@@ -2,26 +2,28 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use model::{Clock, SystemClock};
 use serde_json::json;
 
 use super::common::Common;
 use super::failure::Failure;
 use super::output;
-use super::progress::Bar;
+use super::progress::watched;
 use crate::backup::{self, Restored};
 
 /// Put a backup back: into a home without data and without a running gateway.
 ///
 /// Everything in the file is checked before anything is put in place: all of it is restored, or nothing. A backup of
 /// an older version is brought up to date; one of a newer version is refused. Runs that were under way go on with the
-/// next start. The configuration becomes config.toml of the home.
+/// next start. The configuration becomes config.toml of the home. A backup of a gateway on SQLite can be restored into
+/// PostgreSQL, and the other way round: --store says where to. A database on a server must be empty, and is never
+/// emptied.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     patchbay restore patchbay-20260504T101500Z.tar.gz\n  \
     patchbay restore backup.tar.gz --home /srv/patchbay\n  \
     patchbay restore backup.tar.gz --replace          # what is there goes to backups/before-restore-<UTC time>\n  \
+    patchbay restore backup.tar.gz --store postgres://user:password@host:5432/new\n  \
     patchbay restore backup.tar.gz --new-cluster      # a copy that lives beside the original")]
 pub struct Restore {
     /// A file that `patchbay backup` made
@@ -41,7 +43,7 @@ impl Restore {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let home = common.home()?;
         let named = common.config_file(&home);
-        let (restored, home) = tokio::task::spawn_blocking(move || {
+        let (restored, home) = watched(move |bar| {
             let order = backup::Restore {
                 home: &home,
                 file: &self.file,
@@ -50,10 +52,9 @@ impl Restore {
                 new_cluster: self.new_cluster,
                 now: SystemClock.now(),
             };
-            backup::restore(&order, &Bar::default()).map(|restored| (restored, home))
+            backup::restore(&order, bar).map(|restored| (restored, home))
         })
-        .await
-        .context("the restore panicked")??;
+        .await?;
         if named != home.config_file() {
             output::note(format_args!(
                 "the configuration is in {}; {} was left as it is",
@@ -61,20 +62,21 @@ impl Restore {
                 named.display()
             ));
         }
-        let Restored { manifest, aside } = restored;
+        let Restored { manifest, database, aside } = restored;
         if let Some(aside) = &aside {
             output::note(format_args!("what was there before is in {}", aside.display()));
         }
         if common.json {
             return output::json(&json!({
-                "home": home.path(), "program": manifest.program, "made_at": manifest.made_at,
+                "home": home.path(), "database": database, "program": manifest.program, "made_at": manifest.made_at,
                 "schema": manifest.schema, "files": manifest.files.len(), "rows": manifest.rows, "aside": aside,
             }));
         }
         output::line(format_args!(
-            "{}: {} files, {} rows, as of {}",
+            "{}: {} files; {}: {} rows; as of {}",
             home.path().display(),
             manifest.files.len(),
+            output::printable(&database),
             manifest.total_rows(),
             output::printable(&manifest.made_at)
         ))

@@ -1,6 +1,7 @@
 //! Files that are no backups, or no longer, or were made to do harm.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -49,6 +50,8 @@ fn a_file_that_is_damaged_cut_short_or_something_else_is_refused() {
 struct Forged {
     folder: tempfile::TempDir,
     manifest: Value,
+    /// What its header says.
+    manifest_bytes: Option<u64>,
     entries: Vec<(Header, Vec<u8>)>,
 }
 
@@ -60,7 +63,7 @@ impl Forged {
             "format": 1, "program": "9.0.0", "made_at": "2026-05-04T10:00:00.000Z", "store": "sqlite", "schema": 1,
             "cluster_id": null, "rows": {}, "files": [file("home/x"), file("database/patchbay.db")],
         });
-        Forged { folder: tempfile::tempdir().unwrap(), manifest, entries: Vec::new() }
+        Forged { folder: tempfile::tempdir().unwrap(), manifest, manifest_bytes: None, entries: Vec::new() }
     }
 
     fn entry(mut self, kind: EntryType, path: &str, content: &[u8]) -> Forged {
@@ -87,7 +90,7 @@ impl Forged {
         let mut tar = Builder::new(GzEncoder::new(File::create(&path).unwrap(), Compression::fast()));
         let text = serde_json::to_vec(&self.manifest).unwrap();
         let mut header = Header::new_gnu();
-        header.set_size(text.len() as u64);
+        header.set_size(self.manifest_bytes.unwrap_or(text.len() as u64));
         tar.append_data(&mut header, "manifest.json", text.as_slice()).unwrap();
         for (header, content) in &self.entries {
             tar.append(header, content.as_slice()).unwrap();
@@ -97,7 +100,7 @@ impl Forged {
     }
 
     #[track_caller]
-    fn is_refused(self, words: &str) {
+    fn is_refused(&self, words: &str) {
         let told = refused(&self.write());
         assert!(told.err.contains(words), "{words}: {told:?}");
     }
@@ -113,7 +116,7 @@ fn an_archive_that_was_made_to_do_harm_is_refused() {
     Forged::new().file("home/x").is_refused("it ends before `database/patchbay.db`");
     Forged::new().file("home/x").file("home/x").is_refused("twice");
     Forged::new().file("../x").is_refused("`../x`, which its manifest does not name");
-    Forged::new().file("/tmp/x").is_refused("which its manifest does not name");
+    Forged::new().file("/x").is_refused("which its manifest does not name");
     for kind in [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Fifo, EntryType::Directory] {
         Forged::new().entry(kind, "home/x", b"").is_refused("no plain file");
     }
@@ -125,7 +128,18 @@ fn an_archive_that_was_made_to_do_harm_is_refused() {
         forged.is_refused("which no backup does");
     }
     // Far more between two files than names need, and a name without an end.
-    whole().entry(EntryType::GNULongName, "././@LongLink", &vec![b'x'; 64 << 20]).is_refused("it is damaged");
+    whole().entry(EntryType::GNULongName, "././@LongLink", &vec![b'x'; 1 << 20]).is_refused("it is damaged");
+    whole().entry(EntryType::XHeader, "x", &vec![b'x'; 1 << 20]).is_refused("it is damaged");
+    // Nothing but zeros, which pack well, where the end should be.
+    let forged = whole();
+    let file = forged.write();
+    let mut zeros = GzEncoder::new(File::options().append(true).open(&file).unwrap(), Compression::best());
+    zeros.write_all(&vec![0; 1 << 20]).unwrap();
+    zeros.finish().unwrap();
+    let told = refused(&file);
+    assert!(told.err.contains("it holds more than its manifest says"), "{told:?}");
+    // A manifest without an end.
+    Forged { manifest_bytes: Some(1 << 40), ..Forged::new() }.is_refused("its manifest is longer than 64 MiB");
 }
 
 #[test]
@@ -136,6 +150,9 @@ fn a_backup_of_a_newer_program_is_refused_with_what_helps() {
     let mut forged = Forged::new();
     forged.manifest["format"] = json!(2);
     forged.is_refused("this backup was made by patchbay 9.0.0 in format 2; this program knows formats up to 1");
+    // Nothing of what it says is meant for a terminal.
+    forged.manifest["program"] = json!("9\u{1b}[2J");
+    forged.is_refused("patchbay 9\\u{1b}[2J in format 2");
     let mut forged = Forged::new();
     forged.manifest["store"] = json!("oracle");
     forged.is_refused("its manifest is not one of a backup");

@@ -5,10 +5,12 @@
 
 mod archives;
 mod backup;
+mod backup_server;
 mod chat;
 mod config;
 mod database;
 mod gateway;
+mod interrupted;
 mod released;
 mod socket;
 mod support;
