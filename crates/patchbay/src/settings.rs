@@ -92,7 +92,6 @@ impl StorePlace<'_> {
     pub fn file(&self) -> Option<&Path> {
         match self {
             StorePlace::File(path) => Some(path),
-            #[cfg(feature = "postgres")]
             StorePlace::Server(_) => None,
         }
     }

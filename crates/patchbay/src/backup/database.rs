@@ -26,7 +26,7 @@ pub struct Taken {
 /// Copies the database at `place` into the folder `staging`, whoever works with it meanwhile.
 pub fn take(place: &StorePlace<'_>, staging: &Path, progress: &dyn Progress) -> anyhow::Result<Taken> {
     let copy = staging.join(FILE);
-    let given = match place {
+    let given: Option<BTreeMap<String, u64>> = match place {
         StorePlace::File(path) => {
             if !path.is_file() {
                 bail!("there is no database at {}; the first `patchbay serve` makes one", path.display());

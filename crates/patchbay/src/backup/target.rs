@@ -4,7 +4,9 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+#[cfg(feature = "postgres")]
+use anyhow::Context;
+use anyhow::bail;
 use store_sqlite::OwnerLock;
 
 use super::Progress;
@@ -49,6 +51,7 @@ impl Target {
     }
 
     /// Gives a server all rows of the file `ready`, which it keeps only once [`Target::take`] was called.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only a server is given rows"))]
     pub fn fill(&mut self, ready: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
         match self {
             Target::File { .. } => Ok(()),
