@@ -10,7 +10,7 @@ use model::Secret;
 use serde::{Deserialize, Serialize};
 
 /// What a first start writes; every line is a comment, so that all defaults hold.
-const FIRST_CONFIG: &str = include_str!("first_config.toml");
+pub const FIRST_CONFIG: &str = include_str!("first_config.toml");
 
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]

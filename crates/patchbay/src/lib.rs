@@ -1,6 +1,7 @@
 //! The gateway as a program: its settings, its home folder, and the one place where backends and
 //! dialects are chosen and wired. The command line in [`cli`] is on top of it.
 
+mod backup;
 pub mod cli;
 pub mod compose;
 pub mod configuration;

@@ -87,6 +87,16 @@ pub enum StorePlace<'a> {
     Server(&'a str),
 }
 
+impl StorePlace<'_> {
+    /// The file, when it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            StorePlace::File(path) => Some(path),
+            StorePlace::Server(_) => None,
+        }
+    }
+}
+
 impl Default for StoreSettings {
     fn default() -> Self {
         Self { url: String::from("sqlite:patchbay.db") }
@@ -107,7 +117,7 @@ impl StoreSettings {
     }
 
     /// What is wrong with the address, without repeating it.
-    fn problem(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         #[cfg(feature = "postgres")]
         if self.is_server() {
             return store_postgres::problem(&self.url);

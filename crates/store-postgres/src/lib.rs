@@ -6,6 +6,7 @@
 mod address;
 mod columns;
 mod connection;
+mod copying;
 mod documents;
 mod events;
 mod facts;
@@ -18,6 +19,7 @@ mod migrate;
 mod nodes;
 mod notify;
 mod options;
+mod portable;
 mod readers;
 mod reconnect;
 mod refusal;
@@ -44,6 +46,7 @@ use store::{Announce, ReadJob, Store, StoreError, WriteJob};
 pub use migrate::newest_version;
 pub use notify::NotifyLink;
 pub use options::PostgresOptions;
+pub use portable::{Import, export};
 
 use address::Address;
 use readers::Readers;

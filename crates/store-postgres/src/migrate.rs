@@ -25,6 +25,11 @@ pub fn migrate(database: &Database) -> Result<(), StoreError> {
     apply(database, MIGRATIONS)
 }
 
+/// The same inside the transaction at hand.
+pub fn migrate_within(database: &Database) -> Result<(), StoreError> {
+    steps(database, MIGRATIONS)
+}
+
 /// The version of the schema that this program writes.
 pub fn newest_version() -> u32 {
     number(MIGRATIONS.len())

@@ -33,7 +33,11 @@ pub fn indexed(body: &NewMessage) -> Option<Value> {
     if !matches!(body.role, Role::User | Role::Assistant) {
         return None;
     }
-    let content = body.content.text();
+    Some(Value::Text(vector(&body.content.text())))
+}
+
+/// The words of a text with their places, as the server takes them for a `tsvector`.
+pub fn vector(content: &str) -> String {
     let mut vector = String::new();
     let end = content.floor_char_boundary(TEXT_BYTES_MAX);
     for (position, word) in tokens(&content[..end]).enumerate() {
@@ -45,7 +49,7 @@ pub fn indexed(body: &NewMessage) -> Option<Value> {
             vector.push_str(&format!("'{word}':{} ", (position + 1).min(PLACE_MAX)));
         }
     }
-    Some(Value::Text(vector))
+    vector
 }
 
 pub fn search(database: &Database, query: &SearchQuery) -> Result<Vec<MessageHit>, StoreError> {

@@ -11,7 +11,7 @@ use crate::events::LAST_CURSOR;
 use crate::values::values;
 
 /// What all writing transactions of all nodes lock, in the database's own space of locks: "patchbay" in ASCII.
-const WRITE_LOCK: i64 = 0x7061_7463_6862_6179;
+pub const WRITE_LOCK: i64 = 0x7061_7463_6862_6179;
 
 const SAVE: &str = "SAVEPOINT unit";
 const KEEP: &str = "RELEASE SAVEPOINT unit";

@@ -95,6 +95,7 @@ mod tests {
             "documents",
             "events",
             "facts",
+            "kept",
             "messages",
             "nodes",
             "run_inputs",

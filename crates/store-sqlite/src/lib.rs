@@ -21,6 +21,7 @@ mod messages;
 mod migrate;
 mod nodes;
 mod options;
+mod portable;
 mod readers;
 mod runs;
 mod search;
@@ -44,6 +45,7 @@ pub use inline::InlineStore;
 pub use lock::OwnerLock;
 pub use migrate::newest_version;
 pub use options::{Durability, SqliteOptions};
+pub use portable::{Import, export};
 
 use connection::Database;
 use readers::Readers;

@@ -3,6 +3,7 @@
 //! One file for each command; a command that talks to a gateway finds it by its [`target`] and speaks
 //! the gateway's own protocol through [`client`], or through [`watch`] when it follows events.
 
+mod backup;
 mod call;
 mod chat;
 mod client;
@@ -16,6 +17,8 @@ mod explain;
 mod failure;
 mod models;
 mod output;
+mod progress;
+mod restore;
 mod schema;
 mod serve;
 mod sessions;
@@ -60,6 +63,8 @@ enum Command {
     Explain(explain::Explain),
     Cluster(cluster::Cluster),
     Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Schema(schema::Schema),
     Completions(completions::Completions),
     /// Print the version
@@ -119,6 +124,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain(explain) => explain.run(&common).await,
         Command::Cluster(cluster) => cluster.run(&common).await,
         Command::Doctor(doctor) => doctor.run(&common).await,
+        Command::Backup(backup) => backup.run(&common).await,
+        Command::Restore(restore) => restore.run(&common).await,
         Command::Schema(schema) => schema.run(),
         Command::Completions(completions) => completions.run(Cli::command()),
         Command::Version => version::run(&common),

@@ -174,6 +174,8 @@ fn every_command_has_help_with_examples() {
         "models",
         "sessions",
         "doctor",
+        "backup",
+        "restore",
         "schema",
         "completions",
         "version",

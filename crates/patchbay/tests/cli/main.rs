@@ -3,9 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archives;
+mod backup;
+mod backup_server;
 mod chat;
 mod config;
 mod database;
 mod gateway;
+mod interrupted;
+mod released;
+mod socket;
 mod support;
 mod upstream;

@@ -1,7 +1,7 @@
 //! Temporary homes, runs of the program, and gateways on free ports.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -13,7 +13,12 @@ pub const NOWHERE: &str = "[[listen]]\ndialect = \"aleph\"\naddress = \"127.0.0.
 /// A key that must never be seen again.
 pub const API_KEY: &str = "sk-never-to-be-seen-0123456789";
 
-pub struct Home(TempDir);
+pub struct Home(Place);
+
+enum Place {
+    Own(TempDir),
+    Named(PathBuf),
+}
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -64,9 +69,14 @@ impl Home {
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
             .tempdir()
             .unwrap();
-        let home = Home(folder);
+        let home = Home(Place::Own(folder));
         home.write("config.toml", &format!("{NOWHERE}{config}"));
         home
+    }
+
+    /// A home at `path`, where nothing is made yet.
+    pub fn new_at(path: PathBuf) -> Home {
+        Home(Place::Named(path))
     }
 
     /// A home with one model, `up/m`, at `port`.
@@ -77,7 +87,10 @@ impl Home {
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        match &self.0 {
+            Place::Own(folder) => folder.path(),
+            Place::Named(path) => path,
+        }
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -206,7 +219,7 @@ impl Running {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }

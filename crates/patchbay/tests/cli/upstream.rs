@@ -47,6 +47,12 @@ impl Upstream {
         self.requests.lock().unwrap().iter().map(messages).collect()
     }
 
+    /// How many calls there were, for another thread.
+    pub fn counter(&self) -> impl Fn() -> usize + Send + 'static {
+        let requests = Arc::clone(&self.requests);
+        move || requests.lock().unwrap().len()
+    }
+
     /// Returns once a client has left a hanging answer.
     pub fn wait_for_leaving(&self) {
         self.left.recv().unwrap();

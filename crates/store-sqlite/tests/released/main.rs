@@ -4,8 +4,6 @@
 //! schema is left behind, `cargo test -p store-sqlite --test released -- --ignored` writes the file of
 //! the present one; from then on it is never edited.
 
-mod rows;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +12,10 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use store::Store;
 use store::backend::migrations::checksum;
+use store::testkit::everything::{self as rows, KEY, everything, fill};
+use store::testkit::rows::{at, key};
 use store::testkit::{read, write};
 use store_sqlite::{SqliteOptions, SqliteStore};
-
-use rows::{KEY, everything, fill};
 
 /// The first migrations, by name and text; as many as a schema has steps.
 const STEPS: [(&str, &str); 3] = [
@@ -83,11 +81,11 @@ async fn what_former_programs_wrote_is_read_as_it_was_meant() {
         let (owner, orphans, cursor) = write(&store, |tx| {
             let owner = tx.nodes_mut().join(&rows::node("next"))?;
             let orphans = tx.runs_mut().adopt(owner)?;
-            Ok((owner, orphans, tx.events_mut().append(rows::at(99), &rows::event())?))
+            Ok((owner, orphans, tx.events_mut().append(at(99), &rows::event())?))
         })
         .await;
         assert_eq!((orphans, cursor), (2, Cursor(expected.last_cursor + 1)), "schema {schema}");
-        let runs = read(&store, |snapshot| snapshot.runs().unfinished_of(&rows::key(KEY))).await;
+        let runs = read(&store, |snapshot| snapshot.runs().unfinished_of(&key(KEY))).await;
         let owners: Vec<(RunId, Fence)> = runs.into_iter().map(|run| (run.id, run.owner)).collect();
         assert_eq!(owners, [(RunId::trusted("run_2"), owner), (RunId::trusted("run_3"), owner)]);
     }

@@ -5,6 +5,7 @@ pub mod jobs;
 pub mod log;
 pub mod migrations;
 pub mod numbers;
+pub mod portable;
 pub mod queue;
 pub mod repositories;
 pub mod rows;

@@ -4,6 +4,7 @@
 //! breaks it. A backend's tests name the whole suite with [`crate::conformance!`].
 
 pub mod documents;
+pub mod everything;
 pub mod facts;
 pub mod kept;
 pub mod log;

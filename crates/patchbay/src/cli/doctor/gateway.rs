@@ -17,6 +17,11 @@ pub async fn database(settings: &Settings, home: &Home) -> Finding {
         StorePlace::File(path) => path,
         #[cfg(feature = "postgres")]
         StorePlace::Server(url) => return server(url.to_owned()).await,
+        #[cfg(not(feature = "postgres"))]
+        StorePlace::Server(_) => {
+            return Finding::broken("database", "this program was built without PostgreSQL")
+                .mend("name a file in `url` under [store], or take a program that was built with it");
+        }
     };
     let shown = path.display().to_string();
     if !path.exists() {
@@ -25,8 +30,9 @@ pub async fn database(settings: &Settings, home: &Home) -> Finding {
     let checked = tokio::task::spawn_blocking(move || store_sqlite::integrity(&path)).await;
     match checked {
         Ok(Ok(())) => Finding::ok("database", format_args!("{shown} is whole")),
-        Ok(Err(reason)) => Finding::broken("database", format_args!("{shown}: {reason}"))
-            .mend("stop the gateway, keep a copy of the file, and put a backup in its place"),
+        Ok(Err(reason)) => Finding::broken("database", format_args!("{shown}: {reason}")).mend(
+            "stop the gateway and put a backup in its place: `patchbay restore FILE --replace` keeps what is there",
+        ),
         Err(error) => {
             Finding::broken("database", format_args!("{shown}: the check was cut off: {error}")).mend("run it again")
         }

@@ -1,4 +1,4 @@
-//! Rows of every table, and all of them as they are read.
+//! Rows of every table, and all of them as they are read: for databases that came from elsewhere.
 
 use model::{
     AwaitingInput, Event, InputId, Message, MessageId, ModelRef, NewMessage, Noun, Run, RunError, RunId, RunOptions,
@@ -6,9 +6,9 @@ use model::{
     Usage,
 };
 use serde_json::json;
-use store::testkit::rows::{agent, run, session};
-pub use store::testkit::rows::{at, key};
-use store::{
+
+use super::rows::{agent, at, key, run, session};
+use crate::{
     Document, Fact, Kept, MessageHit, MessagePage, NewNode, PendingInput, SearchQuery, SessionFilter, Snapshot,
     StoreError, StoredEvent, TokenRecord, Tx,
 };
