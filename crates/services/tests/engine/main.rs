@@ -5,6 +5,7 @@ mod cancel;
 mod chaos;
 mod idempotency;
 mod input;
+mod kept;
 mod limits;
 mod queue;
 mod recovery;
