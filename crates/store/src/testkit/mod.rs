@@ -5,6 +5,7 @@
 
 pub mod documents;
 pub mod facts;
+pub mod foresight;
 pub mod log;
 pub mod messages;
 pub mod nodes;
