@@ -7,13 +7,11 @@ use model::{Cursor, Envelope, Event, Timestamp};
 use tokio::sync::broadcast;
 
 use crate::log::Log;
+use crate::ring::Ring;
 use crate::subscription::Subscription;
 
 /// Events that a reader may be behind before ephemeral ones are dropped for it.
 pub const LIVE_EVENTS_MAX: usize = 4096;
-
-/// Durable events kept in memory for readers that come back soon.
-pub const RECENT_EVENTS_MAX: usize = 1024;
 
 /// Events held back while those before them are on their way; beyond it ephemeral ones are dropped.
 const HELD_EVENTS_MAX: usize = 16_384;
@@ -26,7 +24,7 @@ pub struct EventBus {
 struct State {
     /// Bounded: a receiver that falls further behind than its capacity is told how much it missed.
     live: broadcast::Sender<Arc<Envelope>>,
-    recent: VecDeque<Arc<Envelope>>,
+    recent: Ring,
     newest: Cursor,
     /// The last durable event that is known to be in the log; what is missing up to it must be read.
     committed: Cursor,
@@ -40,7 +38,7 @@ impl EventBus {
     /// `newest` is the last cursor of the log at start.
     pub fn new(log: Arc<dyn Log>, newest: Cursor) -> Self {
         let (live, _) = broadcast::channel(LIVE_EVENTS_MAX);
-        let (recent, staged, held) = (VecDeque::new(), BTreeMap::new(), VecDeque::new());
+        let (recent, staged, held) = (Ring::default(), BTreeMap::new(), VecDeque::new());
         Self { log, state: Mutex::new(State { live, recent, newest, committed: newest, staged, held }) }
     }
 
@@ -154,10 +152,7 @@ impl State {
 
     fn publish(&mut self, envelope: Arc<Envelope>) {
         self.newest = envelope.position;
-        if self.recent.len() == RECENT_EVENTS_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Arc::clone(&envelope));
+        self.recent.push(Arc::clone(&envelope));
         // Nobody listening is not an error: the log has it.
         let _ = self.live.send(envelope);
     }

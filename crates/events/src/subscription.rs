@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::log::{Log, LogError};
+use crate::ring::Ring;
 
 /// Events read from the log at a time.
 const PAGE: u32 = 256;
@@ -51,15 +52,10 @@ impl Subscription {
         live: broadcast::Receiver<Arc<Envelope>>,
         after: Option<Cursor>,
         newest: Cursor,
-        recent: &VecDeque<Arc<Envelope>>,
+        recent: &Ring,
     ) -> Self {
         let last = after.unwrap_or(newest);
-        let in_ring = recent.front().is_some_and(|first| first.position <= last.next());
-        let backlog: VecDeque<_> = if in_ring && last < newest {
-            recent.iter().filter(|envelope| envelope.position > last).cloned().collect()
-        } else {
-            VecDeque::new()
-        };
+        let backlog = if last < newest { recent.after(last).unwrap_or_default() } else { VecDeque::new() };
         let unchecked = last != newest && backlog.is_empty();
         Self { log, live, last, backlog, catch_up_to: newest, held: None, unchecked, dropped: 0 }
     }
