@@ -15,7 +15,7 @@ test: ## Runs everything that CI runs and prints how many tests passed and faile
 build: ## Builds the release program and prints where it is.
 	@scripts/build.sh
 
-bench: ## Measures the gateway beside a bare server (BENCH="--quick" takes two minutes).
+bench: ## Measures the gateway beside a bare server (BENCH="--quick" takes some minutes).
 	@python3 benches/run.py $(BENCH)
 
 fuzz: ## Runs every fuzz target for a minute (FUZZ_SECONDS changes that).
