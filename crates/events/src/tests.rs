@@ -11,11 +11,14 @@ use crate::{Bounds, Delivery, EventBus, LIVE_EVENTS_MAX, Log, LogError, RECENT_B
 struct TemporaryLog {
     events: Mutex<Vec<(Cursor, Event)>>,
     pruned_to: Mutex<u64>,
+    /// Behind which events it was asked for a page.
+    asked: Mutex<Vec<u64>>,
 }
 
 #[async_trait]
 impl Log for TemporaryLog {
     async fn page(&self, after: Cursor, limit: u32) -> Result<Vec<Arc<Envelope>>, LogError> {
+        self.asked.lock().unwrap().push(after.0);
         let oldest = *self.pruned_to.lock().unwrap();
         let events = self.events.lock().unwrap();
         let page = events
@@ -137,6 +140,18 @@ async fn a_cursor_outside_of_the_log_gets_a_resync_and_then_live_events() {
         let second = subscription.next().await.unwrap();
         assert!(matches!(second, Delivery::Event(e) if e.cursor == Some(newest.next())));
     }
+}
+
+#[tokio::test]
+async fn the_next_page_is_read_while_one_is_delivered() {
+    let fixture = Fixture::new();
+    fixture.durable(3000);
+    let mut subscription = fixture.bus.subscribe(Some(Cursor(0)));
+    let first = subscription.next().await.unwrap();
+    assert!(matches!(first, Delivery::Event(event) if event.cursor == Some(Cursor(1))));
+    assert_eq!(*fixture.log.asked.lock().unwrap(), [0, 256]);
+    assert_eq!(drain(&mut subscription, &fixture.bus).await.0, (2..=3000).collect::<Vec<_>>());
+    assert_eq!(*fixture.log.asked.lock().unwrap(), (0..12).map(|page| 256 * page).collect::<Vec<_>>(), "none twice");
 }
 
 #[tokio::test]
