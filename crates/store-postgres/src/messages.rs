@@ -35,17 +35,17 @@ impl MessageQueries for Database {
         let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = $1 AND seq = $2), \
             (SELECT message_id FROM messages WHERE session_id = $1 ORDER BY seq LIMIT 1) \
             FROM messages WHERE session_id = $1 AND seq <= $2";
-        let is_same = self.row(sql, values![session.as_str(), seen.last_seq], |row| {
-            let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
-            Ok(count(row, 0)? == seen.count
-                && last.as_deref() == Some(seen.last.as_str())
-                && first.as_deref() == Some(seen.first.as_str()))
-        })?;
-        if is_same != Some(true) {
-            return Ok(None);
-        }
-        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
-        self.rows(&sql, values![session.as_str(), seen.last_seq], message).map(Some)
+        let behind = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
+        let place = values![session.as_str(), seen.last_seq];
+        // Nearly always the beginning stands, so that both are asked at once.
+        let answers = self.ask_all(vec![(sql.to_owned(), place.clone()), (behind, place)])?;
+        let [(beginning, _), (messages, _)] = answers.as_slice() else { return Ok(None) };
+        let Some(row) = beginning.first() else { return Ok(None) };
+        let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
+        let is_same = count(row, 0)? == seen.count
+            && last.as_deref() == Some(seen.last.as_str())
+            && first.as_deref() == Some(seen.first.as_str());
+        if is_same { messages.iter().map(message).collect::<Result<_, _>>().map(Some) } else { Ok(None) }
     }
 
     fn count(&self, session: &SessionId) -> Result<u64, StoreError> {
