@@ -46,10 +46,12 @@ def cluster(bench, plan):
     """Turns of three nodes with one database and NATS, all on this machine, beside those of one of them."""
     name = "agent turns of three nodes, 64 sessions"
     pairs = []
-    with bench.postgres() as server, bench.nats() as nats, contextlib.ExitStack() as nodes:
-        alone = nodes.enter_context(bench.node(server.database("alone"), "alone", nats.url))
+    with bench.postgres() as server, contextlib.ExitStack() as stack:
+        # A bus belongs to one cluster.
+        busses = [stack.enter_context(bench.nats()) for _ in range(2)]
+        alone = stack.enter_context(bench.node(server.database("alone"), "alone", busses[0].url))
         database = server.database("three")
-        three = [nodes.enter_context(bench.node(database, f"node-{at}", nats.url)) for at in range(3)]
+        three = [stack.enter_context(bench.node(database, f"node-{at}", busses[1].url)) for at in range(3)]
         for _ in range(plan.rounds):
             pairs.append((at_once(bench, plan, three), turns_of(bench, plan, alone)))
     if trouble := trouble_of([run for pair in pairs for run in pair]):
