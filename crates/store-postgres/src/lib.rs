@@ -18,6 +18,7 @@ mod migrate;
 mod nodes;
 mod notify;
 mod options;
+mod questions;
 mod readers;
 mod reconnect;
 mod refusal;

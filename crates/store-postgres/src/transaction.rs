@@ -8,7 +8,7 @@ use store::{Foresight, StoreError};
 use crate::columns::{count, get, text};
 use crate::connection::{Database, Step};
 use crate::events::LAST_CURSOR;
-use crate::known::Questions;
+use crate::questions::Questions;
 use crate::values::values;
 
 /// What all writing transactions of all nodes lock, in the database's own space of locks: "patchbay" in ASCII.
