@@ -15,7 +15,7 @@ test: ## Runs everything that CI runs and prints how many tests passed and faile
 build: ## Builds the release program and prints where it is.
 	@scripts/build.sh
 
-bench: ## Measures the gateway beside a bare server (BENCH="--quick" takes two minutes).
+bench: ## Measures the gateway beside a bare server (BENCH="--quick" takes some minutes).
 	@python3 benches/run.py $(BENCH)
 
 cluster: ## Starts three gateways on a PostgreSQL and a NATS of their own, and says how to kill one.

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from servers import Nats, Postgres
 from tools import Failed, Server
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +51,7 @@ window_ms = 1
 max_messages = {unlimited}
 """
 UNLIMITED = 1_000_000_000
+LEASE_SECS = 5
 
 
 def build(gateway_binary=None):
@@ -108,11 +110,26 @@ class Bench:
     def reference_ws(self):
         return self.reference_url.replace("http://", "ws://") + "/ws"
 
-    def home(self):
-        """A new home with the configuration above."""
+    def home(self, more=""):
+        """A new home with the configuration above, and more of it if need be."""
         home = Path(tempfile.mkdtemp(dir=self.folder))
-        (home / "config.toml").write_text(CONFIG.format(mock=self.mock_url, unlimited=UNLIMITED))
+        (home / "config.toml").write_text(CONFIG.format(mock=self.mock_url, unlimited=UNLIMITED) + more)
         return home
+
+    def node(self, database, name="bench", bus=None):
+        """A gateway on a database that others may share; they speak to each other over `bus`."""
+        more = f'\n[store]\nurl = "{database}"\n\n[cluster]\nnode = "{name}"\nlease_secs = {LEASE_SECS}\n'
+        if bus:
+            more += f'\n[bus]\nurl = "{bus}"\n'
+        return self.gateway(self.home(more))
+
+    def postgres(self):
+        # Its account may pass through the sitting's folder, and sees nothing there.
+        self.folder.chmod(0o711)
+        return Postgres(Path(tempfile.mkdtemp(prefix="postgres-", dir=self.folder)))
+
+    def nats(self):
+        return Nats(Path(tempfile.mkdtemp(dir=self.folder)))
 
     def gateway(self, home=None, flags=LISTEN):
         return Gateway(self.binary, home or self.home(), flags)

@@ -22,7 +22,7 @@ DIALECTS = ("aleph", "comis", "argent")
 
 @dataclass
 class Plan:
-    """How long and how often; `quick` trades precision for two minutes."""
+    """How long and how often; `quick` trades precision for some minutes."""
 
     secs: float = 3.0
     warmup: float = 1.0
@@ -31,10 +31,16 @@ class Plan:
     settle: float = 2.0
     memory_turns: int = 10_000
     idle_steps: tuple = (1000, 5000)
+    takeover_runs: int = 1000
+    # Subscribers, and events to each of them: fewer than a slow reader may be behind.
+    fanout: tuple = ((1000, 1000), (5000, 300))
+    missed_events: int = 100_000
+    soak_secs: float = 60.0
 
     @staticmethod
     def quick():
-        return Plan(secs=1.5, warmup=0.5, rounds=1, starts=4, settle=1.0, memory_turns=20_000, idle_steps=(1000,))
+        return Plan(secs=1.5, warmup=0.5, rounds=1, starts=4, settle=1.0, memory_turns=20_000, idle_steps=(1000,),
+                    takeover_runs=200, fanout=((1000, 300),), missed_events=20_000, soak_secs=15.0)
 
 
 def start(bench, plan):
@@ -80,10 +86,7 @@ def rest(bench, plan):
 
 def idle(bench, plan):
     """Memory of open WebSocket connections, and whether it comes back when they close."""
-    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        limit = hard
+    limit = raise_file_limit()
     steps = [step for step in plan.idle_steps if step + 200 <= limit]
     if not steps:
         return [failed("idle connections", f"the limit of open files is {limit}")]
@@ -95,6 +98,14 @@ def idle(bench, plan):
                             "--steps", ",".join(map(str, wanted)), "--settle", plan.settle)
         rows += idle_rows(dialect, seen)
     return rows
+
+
+def raise_file_limit():
+    """Lets this process and those it starts open as many files as they may; gives how many."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def idle_rows(dialect, seen):
@@ -320,7 +331,3 @@ def http_trouble(seen):
             if side in one and not one[side]["total_us"].get("count"):
                 return f"{side}: no request ended in time"
     return None
-
-
-MEASURES = {"start": start, "rest": rest, "idle": idle, "ws": ws, "pass": passthrough, "stream": stream,
-            "turns": turns, "memory": memory, "replace": replace}

@@ -14,15 +14,25 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "load")]
 
+import cluster_measures as clusters  # noqa: E402
+import event_measures as events  # noqa: E402
+import measures as single  # noqa: E402
 import report  # noqa: E402
 from gateway import Bench, build  # noqa: E402
-from measures import MEASURES, Plan  # noqa: E402
 from tools import Failed  # noqa: E402
+
+Plan = single.Plan
+MEASURES = {
+    "start": single.start, "rest": single.rest, "idle": single.idle, "ws": single.ws, "pass": single.passthrough,
+    "stream": single.stream, "turns": single.turns, "memory": single.memory, "replace": single.replace,
+    "fanout": events.fanout, "resume": events.resume, "postgres": clusters.postgres, "cluster": clusters.cluster,
+    "takeover": clusters.takeover, "soak": events.soak,
+}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about two minutes, one round each")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, one round each")
     parser.add_argument("--long", action="store_true", help="100,000 turns for the memory row")
     parser.add_argument("--only", action="append", choices=MEASURES, metavar="NAME",
                         help=f"one measure, repeatable: {', '.join(MEASURES)}")

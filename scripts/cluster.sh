@@ -19,7 +19,7 @@ models=${PATCHBAY_HOME:-$HOME/.patchbay}
 PATCHBAY_HOME=$models "$PATCHBAY" models pull default ||
     say "cluster: the weights of the embedded model could not be installed; name a provider in the environment instead"
 
-folder=$(mktemp -d /tmp/patchbay-cluster-XXXXXX)
+folder=$(mktemp -d -t patchbay-cluster-XXXXXX)
 started=()
 finish() {
     trap '' INT TERM

@@ -31,9 +31,6 @@ pub struct Frame {
 pub fn frames(envelope: &Envelope) -> Vec<Frame> {
     let mut frames = Frames { at: envelope.at, cursor: envelope.cursor, list: Vec::new() };
     project(&envelope.event, &mut frames);
-    if let Some(last) = frames.list.last_mut() {
-        last.part = None;
-    }
     frames.list
 }
 
@@ -51,8 +48,11 @@ struct Frames {
 impl Frames {
     fn add<T: Topic>(&mut self, data: &T) {
         let json = encode(self.at, self.cursor, data);
-        let part = self.cursor.map(|cursor| part(&json, cursor));
-        self.list.push(Frame { topic: T::NAME, is_alias: false, json, part });
+        // Only what another frame follows is ever sent as a part.
+        if let (Some(former), Some(cursor)) = (self.list.last_mut(), self.cursor) {
+            former.part = Some(part(&former.json, cursor));
+        }
+        self.list.push(Frame { topic: T::NAME, is_alias: false, json, part: None });
     }
 
     /// For topics that a run without streaming leaves out.

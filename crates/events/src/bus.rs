@@ -7,13 +7,11 @@ use model::{Cursor, Envelope, Event, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
 use crate::log::Log;
+use crate::ring::Ring;
 use crate::subscription::Subscription;
 
 /// Events that a reader may be behind before ephemeral ones are dropped for it.
 pub const LIVE_EVENTS_MAX: usize = 4096;
-
-/// Durable events kept in memory for readers that come back soon.
-pub const RECENT_EVENTS_MAX: usize = 1024;
 
 /// Events held back while those before them are on their way; beyond it ephemeral ones are dropped.
 const HELD_EVENTS_MAX: usize = 16_384;
@@ -28,7 +26,7 @@ pub struct EventBus {
 struct State {
     /// Bounded: a receiver that falls further behind than its capacity is told how much it missed.
     live: broadcast::Sender<Arc<Envelope>>,
-    recent: VecDeque<Arc<Envelope>>,
+    recent: Ring,
     newest: Cursor,
     /// The last durable event that is known to be in the log; what is missing up to it must be read.
     committed: Cursor,
@@ -48,7 +46,7 @@ impl EventBus {
     /// `newest` is the last cursor of the log at start.
     pub fn new(log: Arc<dyn Log>, newest: Cursor) -> Self {
         let (live, _) = broadcast::channel(LIVE_EVENTS_MAX);
-        let (recent, staged, held) = (VecDeque::new(), BTreeMap::new(), VecDeque::new());
+        let (recent, staged, held) = (Ring::default(), BTreeMap::new(), VecDeque::new());
         let state = State { live, recent, newest, committed: newest, staged, held };
         Self { log, state: Mutex::new(state), moved: Notify::new() }
     }
@@ -57,6 +55,11 @@ impl EventBus {
     /// yet waits for them ([`EventBus::missing`]); one that is known already is passed over. Gives
     /// those that were new.
     pub fn publish_durable(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
+        self.publish_envelopes(durable(events))
+    }
+
+    /// The same for events that are made already.
+    pub fn publish_envelopes(&self, events: impl IntoIterator<Item = Arc<Envelope>>) -> Vec<Arc<Envelope>> {
         let mut state = self.lock();
         let new = state.stage(events, true);
         state.release();
@@ -68,7 +71,7 @@ impl EventBus {
     /// Like [`EventBus::publish_durable`], but nobody hears of them, or of what is behind them, before
     /// the next call of [`EventBus::release`].
     pub fn stage(&self, events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> Vec<Arc<Envelope>> {
-        self.lock().stage(events, false)
+        self.lock().stage(durable(events), false)
     }
 
     /// Publishes what was staged and has its predecessors.
@@ -173,18 +176,18 @@ impl EventBus {
     }
 }
 
+fn durable(events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>) -> impl Iterator<Item = Arc<Envelope>> {
+    events.into_iter().map(|(cursor, at, event)| Arc::new(Envelope::durable(cursor, at, event)))
+}
+
 impl State {
-    fn stage(
-        &mut self,
-        events: impl IntoIterator<Item = (Cursor, Timestamp, Event)>,
-        is_released: bool,
-    ) -> Vec<Arc<Envelope>> {
+    fn stage(&mut self, events: impl IntoIterator<Item = Arc<Envelope>>, is_released: bool) -> Vec<Arc<Envelope>> {
         let mut new = Vec::new();
-        for (cursor, at, event) in events {
+        for envelope in events {
+            let cursor = envelope.position;
             if cursor <= self.newest || self.staged.contains_key(&cursor) {
                 continue;
             }
-            let envelope = Arc::new(Envelope::durable(cursor, at, event));
             self.committed = self.committed.max(cursor);
             self.staged.insert(cursor, Staged { envelope: Arc::clone(&envelope), is_released });
             new.push(envelope);
@@ -194,10 +197,7 @@ impl State {
 
     fn publish(&mut self, envelope: Arc<Envelope>) {
         self.newest = envelope.position;
-        if self.recent.len() == RECENT_EVENTS_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Arc::clone(&envelope));
+        self.recent.push(Arc::clone(&envelope));
         // Nobody listening is not an error: the log has it.
         let _ = self.live.send(envelope);
     }

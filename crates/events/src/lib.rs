@@ -8,13 +8,15 @@
 mod bus;
 mod link;
 mod log;
+mod ring;
 mod subscription;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-pub use bus::{EventBus, LIVE_EVENTS_MAX, RECENT_EVENTS_MAX};
+pub use bus::{EventBus, LIVE_EVENTS_MAX};
 pub use link::{Heard, Link, LinkError};
 pub use log::{Bounds, Log, LogError};
+pub use ring::{RECENT_BYTES_MAX, RECENT_EVENTS_MAX};
 pub use subscription::{Delivery, Subscription};
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! Reading: what was missed, then live.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 use model::{Cursor, Envelope};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::log::{Log, LogError};
+use crate::ring::Ring;
 
 /// Events read from the log at a time.
 const PAGE: u32 = 256;
@@ -28,6 +32,10 @@ pub enum Delivery {
     Closed,
 }
 
+/// A page that the log was asked for.
+type Reading = Pin<Box<MaybeDone<BoxFuture<'static, Page>>>>;
+type Page = Result<Vec<Arc<Envelope>>, LogError>;
+
 /// One listener's place in the stream of events.
 pub struct Subscription {
     log: Arc<dyn Log>,
@@ -38,6 +46,8 @@ pub struct Subscription {
     backlog: VecDeque<Arc<Envelope>>,
     /// The log must be read up to here before anything live.
     catch_up_to: Cursor,
+    /// The page behind the backlog: it is on its way while the backlog is delivered.
+    reading: Option<Reading>,
     /// A live event that waits until the log has been read up to its position.
     held: Option<Arc<Envelope>>,
     /// The place that was asked for has yet to be compared with the log's bounds.
@@ -51,17 +61,12 @@ impl Subscription {
         live: broadcast::Receiver<Arc<Envelope>>,
         after: Option<Cursor>,
         newest: Cursor,
-        recent: &VecDeque<Arc<Envelope>>,
+        recent: &Ring,
     ) -> Self {
         let last = after.unwrap_or(newest);
-        let in_ring = recent.front().is_some_and(|first| first.position <= last.next());
-        let backlog: VecDeque<_> = if in_ring && last < newest {
-            recent.iter().filter(|envelope| envelope.position > last).cloned().collect()
-        } else {
-            VecDeque::new()
-        };
+        let backlog = if last < newest { recent.after(last).unwrap_or_default() } else { VecDeque::new() };
         let unchecked = last != newest && backlog.is_empty();
-        Self { log, live, last, backlog, catch_up_to: newest, held: None, unchecked, dropped: 0 }
+        Self { log, live, last, backlog, catch_up_to: newest, reading: None, held: None, unchecked, dropped: 0 }
     }
 
     /// The last durable event delivered, the place to resume from.
@@ -159,7 +164,7 @@ impl Subscription {
     }
 
     async fn read_page(&mut self) -> Result<(), LogError> {
-        let page = self.log.page(self.last, PAGE).await?;
+        let page = self.page_behind_last().await?;
         if page.is_empty() {
             // Pruned while this listener was reading: what is gone is gone, go on from here.
             self.last = self.catch_up_to;
@@ -169,6 +174,35 @@ impl Subscription {
         let caught_up = page.iter().filter(|envelope| envelope.position <= self.catch_up_to).count();
         self.dropped = self.dropped.saturating_sub(caught_up as u64);
         self.backlog.extend(page.into_iter().filter(|envelope| envelope.position <= self.catch_up_to));
+        // Nothing live is listened to before the log is read so far, so this cannot be asked too early.
+        let end = self.backlog.back().map_or(self.last, |envelope| envelope.position);
+        if end < self.catch_up_to {
+            let mut next = self.ask(end);
+            // The first look sends the question.
+            std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).map(drop).await;
+            self.reading = Some(next);
+        }
         Ok(())
+    }
+
+    /// The page that was asked for already, or is now. Whoever gives up waiting comes back to it.
+    async fn page_behind_last(&mut self) -> Page {
+        if self.reading.is_none() {
+            self.reading = Some(self.ask(self.last));
+        }
+        let page = match &mut self.reading {
+            Some(reading) => {
+                reading.as_mut().await;
+                reading.as_mut().take_output()
+            }
+            None => None,
+        };
+        self.reading = None;
+        page.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    fn ask(&self, behind: Cursor) -> Reading {
+        let log = Arc::clone(&self.log);
+        Box::pin(maybe_done(async move { log.page(behind, PAGE).await }.boxed()))
     }
 }

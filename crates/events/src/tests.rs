@@ -4,18 +4,21 @@ use async_trait::async_trait;
 use model::{Cursor, Envelope, Event, Timestamp};
 use proptest::prelude::*;
 
-use crate::{Bounds, Delivery, EventBus, LIVE_EVENTS_MAX, Log, LogError};
+use crate::{Bounds, Delivery, EventBus, LIVE_EVENTS_MAX, Log, LogError, RECENT_BYTES_MAX};
 
 /// A log in memory, written before the bus is told, as a store would.
 #[derive(Default)]
 struct TemporaryLog {
     events: Mutex<Vec<(Cursor, Event)>>,
     pruned_to: Mutex<u64>,
+    /// Behind which events it was asked for a page.
+    asked: Mutex<Vec<u64>>,
 }
 
 #[async_trait]
 impl Log for TemporaryLog {
     async fn page(&self, after: Cursor, limit: u32) -> Result<Vec<Arc<Envelope>>, LogError> {
+        self.asked.lock().unwrap().push(after.0);
         let oldest = *self.pruned_to.lock().unwrap();
         let events = self.events.lock().unwrap();
         let page = events
@@ -136,6 +139,35 @@ async fn a_cursor_outside_of_the_log_gets_a_resync_and_then_live_events() {
         fixture.durable(1);
         let second = subscription.next().await.unwrap();
         assert!(matches!(second, Delivery::Event(e) if e.cursor == Some(newest.next())));
+    }
+}
+
+#[tokio::test]
+async fn the_next_page_is_read_while_one_is_delivered() {
+    let fixture = Fixture::new();
+    fixture.durable(3000);
+    let mut subscription = fixture.bus.subscribe(Some(Cursor(0)));
+    let first = subscription.next().await.unwrap();
+    assert!(matches!(first, Delivery::Event(event) if event.cursor == Some(Cursor(1))));
+    assert_eq!(*fixture.log.asked.lock().unwrap(), [0, 256]);
+    assert_eq!(drain(&mut subscription, &fixture.bus).await.0, (2..=3000).collect::<Vec<_>>());
+    assert_eq!(*fixture.log.asked.lock().unwrap(), (0..12).map(|page| 256 * page).collect::<Vec<_>>(), "none twice");
+}
+
+#[tokio::test]
+async fn long_events_are_read_from_the_log_by_who_comes_back() {
+    let fixture = Fixture::new();
+    let long = |number: u64| Event::ConfigChanged {
+        changed_keys: vec!["x".repeat(RECENT_BYTES_MAX / 20)],
+        source: number.to_string(),
+    };
+    for number in 1..=60 {
+        fixture.log.events.lock().unwrap().push((Cursor(number), long(number)));
+        fixture.bus.publish_durable([(Cursor(number), Timestamp::from_ms(0), long(number))]);
+    }
+    for after in [0, 39, 40, 59, 60] {
+        let mut subscription = fixture.bus.subscribe(Some(Cursor(after)));
+        assert_eq!(drain(&mut subscription, &fixture.bus).await.0, (after + 1..=60).collect::<Vec<_>>());
     }
 }
 

@@ -297,6 +297,42 @@ impl Event {
         }
     }
 
+    /// About how much memory its texts take that may be long, in bytes.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Event::MessageStored { text, .. } | Event::RunAccepted { text, .. } => text.len(),
+            Event::ToolStarted { arguments, .. } => arguments.len(),
+            Event::ToolEnded { result, .. } => result.len(),
+            Event::InputRequested { prompt, options, .. } => {
+                prompt.len() + options.iter().map(String::len).sum::<usize>()
+            }
+            Event::RunEnded { response, client_calls, .. } => {
+                response.len() + client_calls.iter().map(|call| call.arguments.len()).sum::<usize>()
+            }
+            Event::ConfigChanged { changed_keys, .. } | Event::ConfigReloaded { changed_keys, .. } => {
+                changed_keys.iter().map(String::len).sum()
+            }
+            Event::RunDelta { text, .. } | Event::RunThinking { text, .. } => text.len(),
+            Event::SessionCreated { .. }
+            | Event::SessionDeleted { .. }
+            | Event::SessionReset { .. }
+            | Event::SessionCompacted { .. }
+            | Event::RunStarted { .. }
+            | Event::InputAccepted { .. }
+            | Event::StopAsked { .. }
+            | Event::RunTakenOver { .. }
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. }
+            | Event::NodeJoined { .. }
+            | Event::NodeLeft { .. }
+            | Event::PresenceChanged { .. }
+            | Event::PairingChanged { .. }
+            | Event::HealthChanged { .. }
+            | Event::Tick { .. }
+            | Event::ShuttingDown { .. } => 0,
+        }
+    }
+
     /// The session that the event belongs to; listeners confined to one session see only its events.
     pub const fn session_key(&self) -> Option<&SessionKey> {
         match self {

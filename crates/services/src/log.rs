@@ -63,8 +63,12 @@ struct Announcer {
 impl Announce for Announcer {
     fn committed(&self, events: Vec<StoredEvent>) {
         let last = events.last().map(|stored| stored.cursor);
-        let new = self.bus.publish_durable(events.into_iter().map(|stored| (stored.cursor, stored.at, stored.event)));
-        for envelope in new {
+        let made = events.into_iter().map(|stored| Envelope::durable(stored.cursor, stored.at, stored.event));
+        let own: Vec<Arc<Envelope>> = made.map(Arc::new).collect();
+        self.bus.publish_envelopes(own.iter().map(Arc::clone));
+        // All of them, also those that the tail of the log has read before this and will tell of later:
+        // by then a run may be over and its channel closed.
+        for envelope in own {
             if let Event::RunAccepted { run, .. } = &envelope.event {
                 self.mailboxes.written(&run.session_key, &run.run_id, envelope.position);
             }
@@ -85,13 +89,20 @@ impl Announce for Announcer {
 pub(crate) struct RunChannels {
     /// Bounded: one for each unfinished run. Each channel is bounded too; a follower that falls
     /// behind is told, and catches up from the cumulative text of the next delta.
-    senders: Mutex<HashMap<RunId, broadcast::Sender<Arc<Envelope>>>>,
+    senders: Mutex<HashMap<RunId, Followed>>,
+}
+
+struct Followed {
+    sender: broadcast::Sender<Arc<Envelope>>,
+    /// The last durable event that was sent. Those of a run come in order, and some of them twice.
+    last: Cursor,
 }
 
 impl RunChannels {
     pub(crate) fn open(&self, run: &RunId) -> broadcast::Sender<Arc<Envelope>> {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.entry(run.clone()).or_insert_with(|| broadcast::channel(FOLLOW_EVENTS_MAX).0).clone()
+        let made = || Followed { sender: broadcast::channel(FOLLOW_EVENTS_MAX).0, last: Cursor(0) };
+        senders.entry(run.clone()).or_insert_with(made).sender.clone()
     }
 
     pub(crate) fn close(&self, run: &RunId) {
@@ -100,9 +111,16 @@ impl RunChannels {
 
     pub(crate) fn send(&self, envelope: &Arc<Envelope>) {
         let Some(run) = envelope.event.run() else { return };
-        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = senders.get(&run.run_id) {
-            let _ = sender.send(Arc::clone(envelope));
+        if matches!(envelope.event, Event::StopAsked { .. } | Event::InputAccepted { .. }) {
+            // What somebody wants of a run, at whatever node; whoever follows hears what comes of it.
+            return;
         }
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(followed) = senders.get_mut(&run.run_id) else { return };
+        if envelope.cursor.is_some_and(|cursor| cursor <= followed.last) {
+            return;
+        }
+        followed.last = envelope.cursor.unwrap_or(followed.last);
+        let _ = followed.sender.send(Arc::clone(envelope));
     }
 }

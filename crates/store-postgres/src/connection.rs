@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use crate::PostgresOptions;
 use crate::address::Address;
+use crate::known::Known;
 use crate::link::Link;
 use crate::values::Value;
 
@@ -26,6 +27,8 @@ pub struct Database {
     pub(crate) log: Log,
     /// How many of the events of `log` were given to the database already.
     pub(crate) logged: Cell<usize>,
+    /// What needs not be asked in the transaction at hand.
+    pub(crate) known: RefCell<Known>,
     /// Statements that go out before the next one whose result is needed.
     pub(crate) unsent: RefCell<Vec<Step>>,
     /// Why the transaction at hand cannot be kept: an answer failed that nobody waited for, or the
@@ -44,8 +47,8 @@ pub enum Step {
     Statement(Statement, Vec<Value>),
 }
 
-/// Rows that came, or the number of rows that were changed.
-type Answer = (Vec<Row>, u64);
+/// Rows that came, and the number of rows that were changed.
+pub type Answer = (Vec<Row>, u64);
 
 impl Database {
     pub fn open(address: &Address, options: &PostgresOptions) -> Result<Self, StoreError> {
@@ -54,6 +57,7 @@ impl Database {
             link,
             log: Log::default(),
             logged: Cell::new(0),
+            known: RefCell::default(),
             unsent: RefCell::default(),
             broken: RefCell::default(),
             failed: RefCell::default(),
@@ -105,24 +109,33 @@ impl Database {
     /// Sends what is unsent and waits for its answers.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.check()?;
-        self.exchange(None).map(drop)
+        self.exchange(Vec::new()).map(drop)
+    }
+
+    /// Asks several questions at once; gives their answers in order.
+    pub fn ask_all(&self, questions: Vec<(String, Vec<Value>)>) -> Result<Vec<Answer>, StoreError> {
+        self.check()?;
+        let prepared = |(sql, values): (String, _)| Ok((self.prepared(&sql)?, values));
+        let questions = questions.into_iter().map(prepared).collect::<Result<_, StoreError>>()?;
+        self.exchange(questions)
     }
 
     fn ask(&self, sql: &str, values: Vec<Value>) -> Result<Answer, StoreError> {
         self.check()?;
         let statement = self.prepared(sql)?;
-        self.exchange(Some((statement, values)))
+        let mut answers = self.exchange(vec![(statement, values)])?;
+        Ok(answers.pop().unwrap_or_default())
     }
 
     fn prepared(&self, sql: &str) -> Result<Statement, StoreError> {
         self.link.statement(sql).map_err(|error| self.fail(error))
     }
 
-    fn exchange(&self, last: Option<(Statement, Vec<Value>)>) -> Result<Answer, StoreError> {
+    fn exchange(&self, questions: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Answer>, StoreError> {
         let steps = self.unsent.take();
-        let exchanged = self.link.wait(exchange(self.link.client(), &steps, last)).map_err(|error| self.fail(error))?;
-        match exchanged {
-            Ok(Ok(answer)) => Ok(answer),
+        let exchanged = exchange(self.link.client(), &steps, &questions);
+        match self.link.wait(exchanged).map_err(|error| self.fail(error))? {
+            Ok(Ok(answers)) => Ok(answers),
             Ok(Err(error)) => Err(self.fail(self.link.explain(error))),
             Err(error) => Err(self.breaks(self.link.explain(error))),
         }
@@ -165,29 +178,27 @@ impl Database {
         self.unsent.borrow_mut().clear();
         self.broken.borrow_mut().take();
         self.failed.borrow_mut().take();
+        self.known.borrow_mut().forget();
         self.log.forget();
         self.logged.set(0);
     }
 }
 
-/// Sends all statements before it waits for the first answer; then takes the answers in order. The
-/// outer error is one of `steps`, the inner one of `last`.
+/// Sends everything before it waits for the first answer; then takes the answers in order. The outer
+/// error is one of `steps`, the inner one of `questions`.
 async fn exchange(
     client: &Client,
     steps: &[Step],
-    last: Option<(Statement, Vec<Value>)>,
-) -> Result<Result<Answer, Error>, Error> {
+    questions: &[(Statement, Vec<Value>)],
+) -> Result<Result<Vec<Answer>, Error>, Error> {
     let mut sent: Vec<Pin<Box<MaybeDone<_>>>> =
         steps.iter().map(|step| Box::pin(maybe_done(run(client, step)))).collect();
-    let mut last = pin!(last.as_ref().map(|(statement, values)| maybe_done(answer(client, statement, values))));
+    let mut asked: Vec<Pin<Box<MaybeDone<_>>>> =
+        questions.iter().map(|(statement, values)| Box::pin(maybe_done(answer(client, statement, values)))).collect();
     // The first look at each puts it on the way.
     std::future::poll_fn(|context| {
-        for step in &mut sent {
-            let _ = step.as_mut().poll(context);
-        }
-        if let Some(last) = last.as_mut().as_pin_mut() {
-            let _ = last.poll(context);
-        }
+        sent.iter_mut().for_each(|step| _ = step.as_mut().poll(context));
+        asked.iter_mut().for_each(|question| _ = question.as_mut().poll(context));
         Poll::Ready(())
     })
     .await;
@@ -199,13 +210,14 @@ async fn exchange(
             failed.get_or_insert(error);
         }
     }
-    let Some(mut last) = last.as_mut().as_pin_mut() else {
-        return failed.map_or(Ok(Ok((Vec::new(), 0))), Err);
-    };
-    last.as_mut().await;
-    match (failed, last.take_output()) {
-        (Some(error), _) => Err(error),
-        (None, answered) => Ok(answered.unwrap_or_else(|| Ok((Vec::new(), 0)))),
+    let mut answers = Vec::with_capacity(asked.len());
+    for mut question in asked {
+        question.as_mut().await;
+        answers.extend(question.as_mut().take_output());
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(answers.into_iter().collect()),
     }
 }
 

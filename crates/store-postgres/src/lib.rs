@@ -12,6 +12,7 @@ mod events;
 mod facts;
 mod failure;
 mod kept;
+mod known;
 mod link;
 mod message_rows;
 mod messages;
@@ -20,6 +21,7 @@ mod nodes;
 mod notify;
 mod options;
 mod portable;
+mod questions;
 mod readers;
 mod reconnect;
 mod refusal;
@@ -41,7 +43,7 @@ use std::time::Duration;
 use model::Fence;
 use store::backend::jobs::{Orders, refuse};
 use store::backend::queue::Queue;
-use store::{Announce, ReadJob, Store, StoreError, WriteJob};
+use store::{Announce, Foresight, ReadJob, Store, StoreError, WriteJob};
 
 pub use migrate::newest_version;
 pub use notify::NotifyLink;
@@ -51,7 +53,7 @@ pub use portable::{Import, export};
 use address::Address;
 use readers::Readers;
 use reconnect::Connector;
-use writer::Writer;
+use writer::{Submitted, Writer};
 
 /// The longest wait between two attempts to reach a server that is away.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -62,7 +64,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// takes as long as what is queued.
 pub struct PostgresStore {
     shown: String,
-    jobs: Arc<Queue<WriteJob>>,
+    jobs: Arc<Queue<Submitted>>,
     readers: Readers,
     orders: Arc<Orders>,
     running: Mutex<Option<JoinHandle<()>>>,
@@ -95,9 +97,19 @@ impl PostgresStore {
                     Ok((database, name)) if opened.send(Ok(())).is_ok() => {
                         let batch_max = options.batch_max.max(1);
                         let database = Some(database);
-                        let uncertain = None;
-                        Writer { queue: jobs, orders, connector, batch_max, name, number: 0, database, uncertain }
-                            .run();
+                        let (uncertain, mistaken) = (None, None);
+                        Writer {
+                            queue: jobs,
+                            orders,
+                            connector,
+                            batch_max,
+                            name,
+                            number: 0,
+                            database,
+                            uncertain,
+                            mistaken,
+                        }
+                        .run();
                     }
                     // Nobody waits for it any more.
                     Ok(_) => {}
@@ -156,8 +168,12 @@ pub fn problem(url: &str) -> Option<String> {
 #[async_trait::async_trait]
 impl Store for PostgresStore {
     async fn submit(&self, job: WriteJob) {
-        if let Err(job) = self.jobs.push(job).await {
-            refuse(job, closed());
+        self.submit_foreseen(job, Foresight::default()).await;
+    }
+
+    async fn submit_foreseen(&self, job: WriteJob, foresight: Foresight) {
+        if let Err(refused) = self.jobs.push(Submitted { job, foresight }).await {
+            refuse(refused.job, closed());
         }
     }
 

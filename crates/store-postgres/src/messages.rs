@@ -35,17 +35,17 @@ impl MessageQueries for Database {
         let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = $1 AND seq = $2), \
             (SELECT message_id FROM messages WHERE session_id = $1 ORDER BY seq LIMIT 1) \
             FROM messages WHERE session_id = $1 AND seq <= $2";
-        let is_same = self.row(sql, values![session.as_str(), seen.last_seq], |row| {
-            let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
-            Ok(count(row, 0)? == seen.count
-                && last.as_deref() == Some(seen.last.as_str())
-                && first.as_deref() == Some(seen.first.as_str()))
-        })?;
-        if is_same != Some(true) {
-            return Ok(None);
-        }
-        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
-        self.rows(&sql, values![session.as_str(), seen.last_seq], message).map(Some)
+        let behind = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
+        let place = values![session.as_str(), seen.last_seq];
+        // Nearly always the beginning stands, so that both are asked at once.
+        let answers = self.ask_all(vec![(sql.to_owned(), place.clone()), (behind, place)])?;
+        let [(beginning, _), (messages, _)] = answers.as_slice() else { return Ok(None) };
+        let Some(row) = beginning.first() else { return Ok(None) };
+        let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
+        let is_same = count(row, 0)? == seen.count
+            && last.as_deref() == Some(seen.last.as_str())
+            && first.as_deref() == Some(seen.first.as_str());
+        if is_same { messages.iter().map(message).collect::<Result<_, _>>().map(Some) } else { Ok(None) }
     }
 
     fn count(&self, session: &SessionId) -> Result<u64, StoreError> {
@@ -78,6 +78,27 @@ const NEXT_SEQ: &str = "COALESCE((SELECT MAX(seq) FROM messages WHERE session_id
 const NOTE: &str = "INSERT INTO transcripts (session_id, session_key, agent_id)";
 const UNLESS_NOTED: &str = "ON CONFLICT (session_id) DO NOTHING";
 
+/// The first nine parameters of a statement that writes a message.
+fn message_values(
+    session: &SessionId,
+    id: &MessageId,
+    run: Option<&RunId>,
+    at: Timestamp,
+    body: &NewMessage,
+) -> Result<Vec<Value>, StoreError> {
+    Ok(values![
+        id.as_str(),
+        session.as_str(),
+        run.map(RunId::as_str),
+        body.role.as_str(),
+        at.as_ms(),
+        stored(body.token_estimate())?,
+        json(&body.content)?,
+        Extra::of(body).map(|extra| json(&extra)).transpose()?,
+        search::indexed(body),
+    ])
+}
+
 impl Database {
     /// Puts a message at `place`, or at the end; gives where it stands.
     fn insert_message(
@@ -89,6 +110,10 @@ impl Database {
         at: Timestamp,
         body: &NewMessage,
     ) -> Result<i64, StoreError> {
+        let known = place.is_none().then(|| self.known.borrow().place_of(id, session)).flatten();
+        if let Some(free) = known {
+            return self.append_at((key, session), free, id, run, at, body);
+        }
         // A transcript begins with message 1, or with a summary that took the place of others. What no run
         // wrote may be either, so it is noted on the way.
         let note = if run.is_none() {
@@ -103,17 +128,7 @@ impl Database {
              VALUES ($1, $2, {seq}, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector)) \
              ON CONFLICT DO NOTHING RETURNING seq"
         );
-        let mut values = values![
-            id.as_str(),
-            session.as_str(),
-            run.map(RunId::as_str),
-            body.role.as_str(),
-            at.as_ms(),
-            stored(body.token_estimate())?,
-            json(&body.content)?,
-            Extra::of(body).map(|extra| json(&extra)).transpose()?,
-            search::indexed(body),
-        ];
+        let mut values = message_values(session, id, run, at, body)?;
         if run.is_none() {
             values.extend(values![key.as_str(), key.agent().as_str()]);
         }
@@ -124,7 +139,31 @@ impl Database {
         if given == 1 && run.is_some() {
             self.note_transcript(key, session)?;
         }
+        self.known.borrow_mut().append(id, session, given);
         Ok(given)
+    }
+
+    /// Puts a message where nothing is. Its id and its place are known to be free; should they not be, the
+    /// statement fails and takes the transaction with it.
+    fn append_at(
+        &self,
+        (key, session): (&SessionKey, &SessionId),
+        place: i64,
+        id: &MessageId,
+        run: Option<&RunId>,
+        at: Timestamp,
+        body: &NewMessage,
+    ) -> Result<i64, StoreError> {
+        let sql = "INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
+            VALUES ($1, $2, $10, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector))";
+        let mut values = message_values(session, id, run, at, body)?;
+        values.push(Value::from(place));
+        self.defer(sql, values)?;
+        if place == 1 {
+            self.note_transcript(key, session)?;
+        }
+        self.known.borrow_mut().append(id, session, place);
+        Ok(place)
     }
 
     fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
@@ -147,6 +186,7 @@ impl MessageWrites for Database {
 
     fn transfer(&self, id: &MessageId, to: (&SessionKey, &SessionId)) -> Result<Option<i64>, StoreError> {
         let sql = format!("UPDATE messages SET session_id = $2, seq = {NEXT_SEQ} WHERE message_id = $1 RETURNING seq");
+        self.known.borrow_mut().forget_ends();
         let seq = self.row(&sql, values![id.as_str(), to.1.as_str()], |row| get(row, 0))?;
         if seq.is_some() {
             self.note_transcript(to.0, to.1)?;
@@ -168,11 +208,13 @@ impl MessageWrites for Database {
     }
 
     fn remove_head(&self, session: &SessionId, up_to: i64) -> Result<u64, StoreError> {
+        self.known.borrow_mut().forget_ends();
         let sql = "DELETE FROM messages WHERE session_id = $1 AND seq <= $2";
         self.execute(sql, values![session.as_str(), up_to])
     }
 
     fn clear(&self, session: &SessionId, keep_system: bool) -> Result<u64, StoreError> {
+        self.known.borrow_mut().forget_ends();
         let sql = if keep_system {
             "DELETE FROM messages WHERE session_id = $1 AND role <> 'system'"
         } else {

@@ -27,6 +27,12 @@ fn node(row: &Row) -> Result<Node, StoreError> {
     })
 }
 
+/// The node that something belongs to.
+pub fn owner(row: &Row, column: usize) -> Result<Option<Fence>, StoreError> {
+    let fence: Option<i64> = get(row, column)?;
+    Ok(fence.and_then(|fence| u64::try_from(fence).ok()).map(Fence))
+}
+
 impl NodeQueries for Database {
     fn list(&self) -> Result<Vec<Node>, StoreError> {
         let sql = "SELECT fence, name, host, version, pid, addresses, lease_ms, joined_at, beats, is_draining \
@@ -35,17 +41,20 @@ impl NodeQueries for Database {
     }
 
     fn owner_of(&self, session: &SessionKey) -> Result<Option<Fence>, StoreError> {
+        if let Some(known) = self.known.borrow().owner(session) {
+            return Ok(known);
+        }
         let sql = "SELECT COALESCE(\
             (SELECT owner FROM runs WHERE session_key = $1 AND NOT is_over \
              ORDER BY ordinal DESC LIMIT 1), \
             (SELECT owner FROM session_holds JOIN nodes ON fence = owner WHERE session_key = $1))";
-        let owner = self.row(sql, values![session.as_str()], |row| get::<Option<i64>>(row, 0))?;
-        Ok(owner.flatten().and_then(|fence| u64::try_from(fence).ok()).map(Fence))
+        Ok(self.row(sql, values![session.as_str()], |row| owner(row, 0))?.flatten())
     }
 }
 
 impl NodeWrites for Database {
     fn join(&self, node: &NewNode) -> Result<Fence, StoreError> {
+        self.known.borrow_mut().forget_owners();
         let former = "DELETE FROM session_holds WHERE owner IN (SELECT fence FROM nodes WHERE name = $1)";
         self.defer(former, values![&node.name])?;
         self.defer("DELETE FROM nodes WHERE name = $1", values![&node.name])?;
@@ -74,17 +83,20 @@ impl NodeWrites for Database {
     }
 
     fn remove(&self, fence: Fence) -> Result<bool, StoreError> {
+        self.known.borrow_mut().forget_owners();
         self.defer("DELETE FROM session_holds WHERE owner = $1", values![stored(fence.0)?])?;
         Ok(self.execute("DELETE FROM nodes WHERE fence = $1", values![stored(fence.0)?])? > 0)
     }
 
     fn hold(&self, session: &SessionKey, fence: Fence) -> Result<(), StoreError> {
+        self.known.borrow_mut().forget_owners();
         let sql = "INSERT INTO session_holds (session_key, owner) VALUES ($1, $2) \
             ON CONFLICT (session_key) DO UPDATE SET owner = $2";
         self.defer(sql, values![session.as_str(), stored(fence.0)?])
     }
 
     fn let_go(&self, session: &SessionKey, fence: Fence) -> Result<(), StoreError> {
+        self.known.borrow_mut().forget_owners();
         let sql = "DELETE FROM session_holds WHERE session_key = $1 AND owner = $2";
         self.defer(sql, values![session.as_str(), stored(fence.0)?])
     }

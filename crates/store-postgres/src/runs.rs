@@ -15,6 +15,11 @@ use crate::values::{self, Value, values};
 const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
     started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting, owner";
 
+const INSERT: &str = "INSERT INTO runs (run_id, session_key, session_id, agent_id, state, is_over, message_id, started_by, origin, \
+    options, model, accepted_at, started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, \
+    error_message, response, awaiting, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+    $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+
 /// All columns that a run has but its id and `stop_cause`. Index entries are rewritten only for values that change.
 const ASSIGNED: &str = "session_key = $2, session_id = $3, agent_id = $4, state = $5, is_over = $6, message_id = $7, started_by = $8, \
     origin = $9, options = $10, model = $11, accepted_at = $12, started_at = $13, ended_at = $14, iterations = $15, usage = $16, \
@@ -88,8 +93,15 @@ fn row(run: &Run) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
+fn is_there(run: &Run) -> StoreError {
+    StoreError::Conflict(format!("the run `{}` is there already", run.id))
+}
+
 impl RunQueries for Database {
     fn get(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        if self.known.borrow().run(id) == Some(None) {
+            return Ok(None);
+        }
         self.row(&format!("SELECT {COLUMNS} FROM runs WHERE run_id = $1"), values![id.as_str()], run)
     }
 
@@ -112,6 +124,9 @@ impl RunQueries for Database {
     }
 
     fn inputs(&self, run: &RunId) -> Result<Vec<PendingInput>, StoreError> {
+        if self.known.borrow().has_none(run, |known| known.has_inputs) {
+            return Ok(Vec::new());
+        }
         let sql = "SELECT input_id, text, created_at FROM run_inputs WHERE run_id = $1 ORDER BY ordinal";
         self.rows(sql, values![run.as_str()], |row| {
             Ok(PendingInput { id: InputId::trusted(text(row, 0)?), text: text(row, 1)?, at: time(row, 2)? })
@@ -121,18 +136,26 @@ impl RunQueries for Database {
 
 impl RunWrites for Database {
     fn insert(&self, run: &Run) -> Result<(), StoreError> {
-        let sql = "INSERT INTO runs (run_id, session_key, session_id, agent_id, state, is_over, message_id, started_by, origin, \
-            options, model, accepted_at, started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, \
-            error_message, response, awaiting, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-            $16, $17, $18, $19, $20, $21, $22, $23, $24) ON CONFLICT (run_id) DO NOTHING";
-        match self.execute(sql, row(run)?)? {
-            0 => Err(StoreError::Conflict(format!("the run `{}` is there already", run.id))),
-            _ => Ok(()),
+        let known = self.known.borrow().run(&run.id);
+        match known {
+            // Its id is free; should it not be, the statement fails and takes the transaction with it.
+            Some(None) => self.defer(INSERT, row(run)?)?,
+            Some(Some(_)) => return Err(is_there(run)),
+            None if self.execute(&format!("{INSERT} ON CONFLICT (run_id) DO NOTHING"), row(run)?)? == 0 => {
+                return Err(is_there(run));
+            }
+            None => {}
         }
+        self.known.borrow_mut().insert_run(run);
+        Ok(())
     }
 
     fn update(&self, run: &Run) -> Result<bool, StoreError> {
         let sql = format!("UPDATE runs SET {ASSIGNED}, stop_cause = $19 WHERE run_id = $1");
+        let mut known = self.known.borrow_mut();
+        known.forget_owners();
+        known.update_run(run);
+        drop(known);
         Ok(self.execute(&sql, row(run)?)? > 0)
     }
 
@@ -142,10 +165,25 @@ impl RunWrites for Database {
             "UPDATE runs SET {ASSIGNED}, stop_cause = CASE WHEN $6 THEN $19 ELSE COALESCE($19, stop_cause) END \
              WHERE run_id = $1 AND NOT is_over AND owner = $24"
         );
-        Ok(self.execute(&sql, row(run)?)? > 0)
+        let known = self.known.borrow().run(&run.id);
+        let is_updated = match known {
+            Some(Some(known)) if !known.is_over && known.owner == run.owner => {
+                // Should it not be there after all, dividing by the number of rows takes the transaction with it.
+                let sure = format!("WITH updated AS ({sql} RETURNING 1) SELECT 1 / COUNT(*) FROM updated");
+                self.defer(&sure, row(run)?)?;
+                true
+            }
+            Some(_) => false,
+            None => self.execute(&sql, row(run)?)? > 0,
+        };
+        if is_updated {
+            self.known.borrow_mut().update_run(run);
+        }
+        Ok(is_updated)
     }
 
     fn adopt(&self, owner: Fence) -> Result<u64, StoreError> {
+        self.known.borrow_mut().forget();
         self.execute(&format!("UPDATE runs SET owner = $1 WHERE {ORPHANED}"), values![stored(owner.0)?])
     }
 
@@ -155,7 +193,10 @@ impl RunWrites for Database {
         let added = self.execute(sql, values![input.id.as_str(), run.as_str(), &input.text, input.at.as_ms()])?;
         match added {
             0 => Err(StoreError::Conflict(format!("there is no run `{run}`, or the input `{}` is taken", input.id))),
-            _ => Ok(()),
+            _ => {
+                self.known.borrow_mut().set_inputs(run, true);
+                Ok(())
+            }
         }
     }
 
@@ -166,6 +207,10 @@ impl RunWrites for Database {
     }
 
     fn clear_inputs(&self, run: &RunId) -> Result<(), StoreError> {
+        if self.known.borrow().has_none(run, |known| known.has_inputs) {
+            return Ok(());
+        }
+        self.known.borrow_mut().set_inputs(run, false);
         self.defer("DELETE FROM run_inputs WHERE run_id = $1", values![run.as_str()])
     }
 }

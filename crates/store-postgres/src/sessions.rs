@@ -9,10 +9,11 @@ use crate::columns::{count, get, json, text, time, time_if_any};
 use crate::connection::Database;
 use crate::values::{self, Value, values};
 
-const COLUMNS: &str = "session_key, session_id, created_at, updated_at, message_count, token_count, input_tokens, \
+pub const COLUMNS: &str = "session_key, session_id, created_at, updated_at, message_count, token_count, input_tokens, \
     output_tokens, last_compaction, aborted_last_run, settings";
+pub const COLUMN_COUNT: usize = 11;
 
-fn session(row: &Row) -> Result<Session, StoreError> {
+pub fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         key: SessionKey::trusted(text(row, 0)?),
         id: SessionId::trusted(text(row, 1)?),
@@ -69,6 +70,9 @@ fn matching(filter: &SessionFilter) -> (String, Vec<Value>) {
 
 impl SessionQueries for Database {
     fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        if let Some(known) = self.known.borrow().session(key) {
+            return Ok(known.clone());
+        }
         self.row(&format!("SELECT {COLUMNS} FROM sessions WHERE session_key = $1"), values![key.as_str()], session)
     }
 
@@ -106,6 +110,7 @@ impl SessionWrites for Database {
             token_count = $9, input_tokens = $10, output_tokens = $11, last_compaction = $12, aborted_last_run = $13, label = $14, \
             label_folded = $15, spawned_by = $16, settings = $17";
         let settings = &session.settings;
+        self.known.borrow_mut().put_session(session);
         let values = values![
             session.key.as_str(),
             session.id.as_str(),
@@ -143,6 +148,7 @@ impl SessionWrites for Database {
         // Inputs and tool calls go with their run.
         self.defer("DELETE FROM runs WHERE session_key = $1", key())?;
         self.defer("DELETE FROM sessions WHERE session_key = $1", key())?;
+        self.known.borrow_mut().forget();
         Ok(removed)
     }
 }

@@ -9,6 +9,9 @@ use crate::values::values;
 
 impl ToolCallQueries for Database {
     fn of_run(&self, run: &RunId) -> Result<Vec<ToolCallRecord>, StoreError> {
+        if self.known.borrow().has_none(run, |known| known.has_calls) {
+            return Ok(Vec::new());
+        }
         let sql = "SELECT run_id, call_id, name, arguments, state, result, started_at, ended_at FROM tool_calls \
             WHERE run_id = $1 ORDER BY ordinal";
         self.rows(sql, values![run.as_str()], |row| {
@@ -45,7 +48,10 @@ impl ToolCallWrites for Database {
         ];
         match self.execute(sql, values)? {
             0 => Err(StoreError::Conflict(format!("there is no run `{}`", call.run_id))),
-            _ => Ok(()),
+            _ => {
+                self.known.borrow_mut().add_call(&call.run_id);
+                Ok(())
+            }
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Transactions: one writes in the cluster at a time, each unit of work inside a savepoint.
 
 use model::Fence;
-use store::StoreError;
 use store::backend::log::LogMark;
 use store::backend::numbers::stored;
+use store::{Foresight, StoreError};
 
 use crate::columns::{count, get, text};
 use crate::connection::{Database, Step};
 use crate::events::LAST_CURSOR;
+use crate::questions::Questions;
 use crate::values::values;
 
 /// What all writing transactions of all nodes lock, in the database's own space of locks: "patchbay" in ASCII.
@@ -46,22 +47,26 @@ pub enum Ended {
 }
 
 impl Database {
-    /// Begins a transaction that writes: waits for those of other nodes, and reads where the log stands.
-    /// Gives whether the node that writes is still one.
+    /// Begins a transaction that writes: waits for those of other nodes, and reads where the log stands
+    /// and what the units are about to ask for. Gives whether the node that writes is still one.
     ///
     /// The lock is a statement of its own: only a statement that begins behind it sees what those before committed.
-    pub fn begin(&self, fence: Option<Fence>) -> Result<bool, StoreError> {
+    pub fn begin(&self, fence: Option<Fence>, foresight: &Foresight) -> Result<bool, StoreError> {
         self.forget();
         self.control("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         self.defer("SELECT pg_advisory_xact_lock($1)", values![WRITE_LOCK])?;
         let sql =
             format!("SELECT ({LAST_CURSOR}), $1::bigint IS NULL OR EXISTS (SELECT 1 FROM nodes WHERE fence = $1)");
         let fence = fence.map(|fence| stored(fence.0)).transpose()?;
-        let is_node = self.row(&sql, values![fence], |row| {
-            self.log.last.set(Some(count(row, 0)?));
-            get(row, 1)
-        })?;
-        Ok(is_node.unwrap_or(false))
+        let mut questions = Questions::of(foresight);
+        let mut statements = vec![(sql, values![fence])];
+        statements.extend(questions.statements());
+        let answers = self.ask_all(statements)?;
+        let Some(((rows, _), foreseen)) = answers.split_first() else { return Ok(false) };
+        let Some(row) = rows.first() else { return Ok(false) };
+        self.log.last.set(Some(count(row, 0)?));
+        questions.learn(self, foreseen)?;
+        get(row, 1)
     }
 
     /// Begins a view of one moment, taken by its first query.
@@ -86,6 +91,7 @@ impl Database {
                 _ => unsent.push(Step::Control(SAVE)),
             }
         }
+        self.known.borrow_mut().mark();
         Mark { log: self.log.mark(), logged: self.logged.get(), position: unsent.len() }
     }
 
@@ -100,6 +106,7 @@ impl Database {
     /// Undoes what the unit since the mark wrote, and nothing of those before it.
     pub fn undo(&self, mark: Mark) {
         self.log.return_to(mark.log);
+        self.known.borrow_mut().undo();
         self.logged.set(mark.logged);
         let is_unsent = self.is_savepoint_unsent(mark);
         // Once the savepoint was sent, all that waits is the unit's own.

@@ -91,6 +91,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<&[&str]> for Value {
+    fn from(texts: &[&str]) -> Self {
+        Value::Texts(texts.iter().map(|text| escaped(text)).collect())
+    }
+}
+
 impl From<&String> for Value {
     fn from(text: &String) -> Self {
         Value::from(text.as_str())

@@ -7,17 +7,27 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use store::backend::jobs::{Orders, Unit, again, announce, panic_text, refuse, tell};
 use store::backend::queue::Queue;
-use store::{Outcome, StoreError, StoredEvent, WriteJob};
+use store::{Foresight, Outcome, StoreError, StoredEvent, WriteJob};
 
 use crate::connection::Database;
 use crate::reconnect::Connector;
 use crate::transaction::{Ended, Mark, Stamp};
 
+/// How long after a commit that failed every statement is waited for whose outcome a unit could be told.
+const DOUBT: Duration = Duration::from_secs(30);
+
+/// A unit of work that waits, and what it is about to ask for.
+pub struct Submitted {
+    pub job: WriteJob,
+    pub foresight: Foresight,
+}
+
 pub struct Writer {
-    pub queue: Arc<Queue<WriteJob>>,
+    pub queue: Arc<Queue<Submitted>>,
     pub orders: Arc<Orders>,
     pub connector: Connector,
     pub batch_max: usize,
@@ -28,6 +38,9 @@ pub struct Writer {
     pub database: Option<Database>,
     /// A batch whose commit may have held; nothing is written before that is known.
     pub uncertain: Option<Uncertain>,
+    /// When a commit failed. What is known beforehand is not waited for, so a statement that the server
+    /// refuses all the same fails a whole batch; the units that come again must not meet that twice.
+    pub mistaken: Option<Instant>,
 }
 
 /// A batch whose connection ended while the answer to its commit was on its way.
@@ -48,7 +61,7 @@ impl Writer {
                 self.queue.take_within(self.connector.remaining(), self.batch_max, &mut jobs)
             };
             if let Err(error) = self.mend() {
-                jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+                refuse_all(&mut jobs, &error);
             }
             // More than one round only when a transaction is lost in the middle of a batch.
             while !jobs.is_empty() {
@@ -84,18 +97,18 @@ impl Writer {
     }
 
     /// Runs waiting units in one transaction; those that are left get one of their own.
-    fn batch(&mut self, jobs: &mut VecDeque<WriteJob>) {
-        let database = match self.begin() {
+    fn batch(&mut self, jobs: &mut VecDeque<Submitted>) {
+        let database = match self.begin(&self.foresight(jobs)) {
             Ok(database) => database,
             Err(error) => {
                 tracing::error!(%error, "a transaction could not be begun");
-                jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+                refuse_all(jobs, &error);
                 return;
             }
         };
         let mut batch = Batch { savepoints: jobs.len() > 1, units: Vec::with_capacity(jobs.len()), database };
-        while let Some(job) = jobs.pop_front() {
-            batch.unit(job);
+        while let Some(submitted) = jobs.pop_front() {
+            batch.unit(submitted.job);
             if batch.database.broken().is_some() {
                 break;
             }
@@ -111,6 +124,7 @@ impl Writer {
             }
             Ended::Failed(error) => {
                 tracing::error!(%error, units = units.len(), "a commit failed; its units of work were undone");
+                self.mistaken = Some(Instant::now());
                 if let Err(error) = database.abandon() {
                     tracing::warn!(%error, "a failed transaction could not be rolled back");
                 }
@@ -120,7 +134,7 @@ impl Writer {
                 tracing::warn!(%error, units = units.len(), "the answer to a commit was lost; asking for it");
                 self.uncertain = Some(Uncertain { number: self.number, units, events });
                 if let Err(error) = self.mend() {
-                    jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+                    refuse_all(jobs, &error);
                 }
                 return;
             }
@@ -129,13 +143,22 @@ impl Writer {
         if !database.link.is_closed() {
             self.database = Some(database);
         } else if let Err(error) = self.mend() {
-            jobs.drain(..).for_each(|job| refuse(job, again(&error)));
+            refuse_all(jobs, &error);
         }
         tell(units, &told);
     }
 
+    /// What the waiting units are about to ask for.
+    fn foresight(&self, jobs: &mut VecDeque<Submitted>) -> Foresight {
+        let mut all = Foresight::default();
+        if self.mistaken.is_none_or(|at| at.elapsed() > DOUBT) {
+            jobs.iter_mut().for_each(|submitted| all.join(std::mem::take(&mut submitted.foresight)));
+        }
+        all
+    }
+
     /// Begins a transaction, with a new connection when the old one has ended meanwhile.
-    fn begin(&mut self) -> Result<Database, StoreError> {
+    fn begin(&mut self, foresight: &Foresight) -> Result<Database, StoreError> {
         let fence = self.orders.fence.get().copied();
         let mut is_second = false;
         loop {
@@ -143,7 +166,7 @@ impl Writer {
                 Some(database) => database,
                 None => self.connector.connect()?,
             };
-            let error = match database.begin(fence) {
+            let error = match database.begin(fence, foresight) {
                 Ok(true) => return Ok(database),
                 Ok(false) => StoreError::FencedOff,
                 Err(error) => error,
@@ -188,6 +211,10 @@ impl Uncertain {
         tracing::info!(units = self.units.len(), held = ?fate, "what became of a commit whose answer was lost");
         tell(self.units, &told);
     }
+}
+
+fn refuse_all(jobs: &mut VecDeque<Submitted>, error: &StoreError) {
+    jobs.drain(..).for_each(|submitted| refuse(submitted.job, again(error)));
 }
 
 /// Units of work in one transaction.

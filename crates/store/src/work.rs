@@ -6,7 +6,7 @@ use model::Fence;
 use tokio::sync::oneshot;
 
 use crate::events::StoredEvent;
-use crate::{Snapshot, StoreError, Tx};
+use crate::{Foresight, Snapshot, StoreError, Tx};
 
 /// Called with the outcome once it is certain: after the commit, or after the rollback.
 pub type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -39,6 +39,13 @@ pub trait Store: Send + Sync + 'static {
     /// Queues a unit of work; returns once it has a place in the queue.
     async fn submit(&self, job: WriteJob);
 
+    /// As [`Store::submit`], for a unit that says what it is about to ask for. A backend that has its
+    /// database at hand has no use for that.
+    async fn submit_foreseen(&self, job: WriteJob, foresight: Foresight) {
+        drop(foresight);
+        self.submit(job).await;
+    }
+
     /// Queues a read; returns once it has a place in the queue.
     async fn submit_read(&self, job: ReadJob);
 
@@ -70,18 +77,27 @@ impl dyn Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let job: WriteJob = Box::new(move |tx| match tx.map_err(E::from).and_then(work) {
-            Ok(value) => Outcome::Commit(Box::new(move |committed| {
-                // A caller that went away does not undo its work.
-                let _ = sender.send(committed.map(|()| value).map_err(E::from));
-            })),
-            Err(error) => Outcome::Rollback(Box::new(move |_| {
-                let _ = sender.send(Err(error));
-            })),
-        });
+        let (job, receiver) = unit(work);
         async move {
             self.submit(job).await;
+            receiver.await.unwrap_or_else(|_| Err(abandoned().into()))
+        }
+    }
+
+    /// As [`write`](Self::write), for a unit that says what it is about to ask for.
+    pub fn write_foreseen<T, E, F>(
+        &self,
+        foresight: Foresight,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<'_, T, E, F>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static,
+    {
+        let (job, receiver) = unit(work);
+        async move {
+            self.submit_foreseen(job, foresight).await;
             receiver.await.unwrap_or_else(|_| Err(abandoned().into()))
         }
     }
@@ -102,6 +118,26 @@ impl dyn Store {
             receiver.await.unwrap_or_else(|_| Err(abandoned().into()))
         }
     }
+}
+
+/// A function as a unit of work, and where its outcome will be told.
+fn unit<T, E, F>(work: F) -> (WriteJob, oneshot::Receiver<Result<T, E>>)
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+    F: FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    let job: WriteJob = Box::new(move |tx| match tx.map_err(E::from).and_then(work) {
+        Ok(value) => Outcome::Commit(Box::new(move |committed| {
+            // A caller that went away does not undo its work.
+            let _ = sender.send(committed.map(|()| value).map_err(E::from));
+        })),
+        Err(error) => Outcome::Rollback(Box::new(move |_| {
+            let _ = sender.send(Err(error));
+        })),
+    });
+    (job, receiver)
 }
 
 /// A backend answers every job, also when it is closed; only a panic inside the job drops its sender.

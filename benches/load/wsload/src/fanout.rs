@@ -32,6 +32,8 @@ pub struct Plan {
     pub rate: f64,
     /// Publish this many and no more.
     pub count: u64,
+    /// Events that one published message leads to.
+    pub each: u64,
     pub server: Option<u32>,
     pub drain: Duration,
 }
@@ -93,7 +95,7 @@ pub async fn run(options: Arc<Options>, plan: Plan) -> Result<Value, String> {
         publisher.publish(&plan.publish, turn).await.map_err(|e| format!("publish {turn}: {e}"))?;
     }
     let published_seconds = (now_ns() - base) as f64 / 1e9;
-    let expected = plan.count * plan.subscribers as u64;
+    let expected = plan.count * plan.each * plan.subscribers as u64;
     let deadline = now_ns() + plan.drain.as_nanos() as u64;
     while now_ns() < deadline && tally.seen.delivered.load(Relaxed) < expected {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -108,6 +110,7 @@ pub async fn run(options: Arc<Options>, plan: Plan) -> Result<Value, String> {
         "published": plan.count,
         "publish_seconds": round1(published_seconds),
         "delivered": delivered,
+        "missing": expected.saturating_sub(delivered),
         "delivered_per_published": round1(delivered as f64 / plan.count.max(1) as f64),
         "messages": tally.seen.messages.load(Relaxed),
         "delivered_per_s": if active > 0.0 { round1(delivered as f64 / active) } else { 0.0 },

@@ -1,9 +1,13 @@
-//! Load on WebSocket gateways: requests, idle connections, fan-out, agent turns.
+//! Load on WebSocket gateways: requests, idle connections, fan-out, agent turns, coming back, coming and going.
 
+mod call;
+mod churn;
 mod dialect;
 mod fanout;
 mod idle;
+mod resume;
 mod rpc;
+mod takeover;
 mod turns;
 
 use std::sync::Arc;
@@ -119,6 +123,9 @@ enum Mode {
         rate: f64,
         #[arg(long, default_value_t = 500)]
         count: u64,
+        /// Events that one published message leads to.
+        #[arg(long, default_value_t = 1)]
+        each: u64,
         /// Seconds to wait for the last events.
         #[arg(long, default_value_t = 5.0)]
         drain: f64,
@@ -146,6 +153,46 @@ enum Mode {
         agent: String,
         #[arg(long, default_value = "Say something about the weather in as few words as you can.")]
         message: String,
+    },
+    /// Comes back (aleph) after this many durable events and reads them all.
+    Resume {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Kills a node (aleph) in the middle of many runs; listens at another until it has taken them over.
+    Takeover {
+        #[command(flatten)]
+        target: Target,
+        /// Where to listen, and with which token.
+        #[arg(long)]
+        heir_url: String,
+        #[arg(long)]
+        heir_token: Option<String>,
+        #[arg(long, default_value_t = 1000)]
+        runs: usize,
+        #[arg(long)]
+        model: String,
+        /// Seconds that anything may take.
+        #[arg(long, default_value_t = 90.0)]
+        limit: f64,
+    },
+    /// Clients (aleph) that connect, listen, begin a run, cancel it and leave, again and again.
+    Churn {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        #[arg(long, default_value_t = 10.0)]
+        secs: f64,
+        #[arg(long)]
+        model: String,
+        /// Seconds that each listens.
+        #[arg(long, default_value_t = 0.5)]
+        stay: f64,
     },
 }
 
@@ -176,7 +223,10 @@ fn main() {
         | Mode::Rate { target, .. }
         | Mode::Idle { target, .. }
         | Mode::Fanout { target, .. }
-        | Mode::Turns { target, .. } => target.threads,
+        | Mode::Turns { target, .. }
+        | Mode::Resume { target, .. }
+        | Mode::Takeover { target, .. }
+        | Mode::Churn { target, .. } => target.threads,
     };
     let runtime = if threads > 1 {
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
@@ -226,7 +276,7 @@ async fn run(cli: Cli) -> Result<Value, String> {
                 idle::Plan { steps, settle: seconds(settle), server: target.pid.ok_or("idle needs --pid")?, ask };
             idle::run(target.options()?, plan).await
         }
-        Mode::Fanout { target, subs, subscribe, publish, publish_post, rate, count, drain } => {
+        Mode::Fanout { target, subs, subscribe, publish, publish_post, rate, count, each, drain } => {
             let plan = fanout::Plan {
                 subscribers: subs,
                 subscribe,
@@ -234,6 +284,7 @@ async fn run(cli: Cli) -> Result<Value, String> {
                 publish_post: publish_post.as_deref().map(Url::parse).transpose()?,
                 rate,
                 count,
+                each,
                 server: target.pid,
                 drain: seconds(drain),
             };
@@ -256,6 +307,20 @@ async fn run(cli: Cli) -> Result<Value, String> {
                 server: target.pid,
             };
             turns::run(target.options()?, plan).await
+        }
+        Mode::Resume { target, events, rounds } => {
+            let plan = resume::Plan { events, rounds, server: target.pid };
+            resume::run(target.options()?, plan).await
+        }
+        Mode::Takeover { target, heir_url, heir_token, runs, model, limit } => {
+            let heir = Target { url: heir_url, token: heir_token, ..target.clone() };
+            let kill = target.pid.ok_or("takeover needs --pid, the process to kill")?;
+            let plan = takeover::Plan { runs, model, kill, limit: seconds(limit) };
+            takeover::run(target.options()?, heir.options()?, plan).await
+        }
+        Mode::Churn { target, clients, secs, model, stay } => {
+            let plan = churn::Plan { clients, duration: seconds(secs), model, stay: seconds(stay) };
+            churn::run(target.options()?, plan).await
         }
     }
 }

@@ -6,10 +6,12 @@ use model::{
     Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, RunState, SessionKey,
     SessionKind, Usage,
 };
+use store::Foresight;
 
 use super::Runs;
 use super::finished;
 use super::live::{LiveRun, reference};
+use super::persist::foreseen;
 use crate::sessions::{append_message, open_session};
 
 /// Longest message, in characters.
@@ -284,8 +286,13 @@ impl Runs {
             Some(call) => NewMessage::tool_result(call, new.content),
             None => NewMessage::user(new.content),
         };
+        let foresight = Foresight {
+            transcripts: vec![run.session_id.clone()],
+            messages: prelude.iter().map(|(id, _)| id).chain([&run.message_id]).cloned().collect(),
+            ..foreseen(&run)
+        };
         self.store
-            .write::<_, OpError, _>(move |tx| {
+            .write_foreseen::<_, OpError, _>(foresight, move |tx| {
                 // An id of our own making is new.
                 if has_given_id {
                     let known = match tx.runs().get(&run.id)? {

@@ -8,6 +8,7 @@ use tools::{AskUser, ToolError};
 
 use super::Runs;
 use super::live::LiveRun;
+use super::persist::foreseen;
 
 /// Asks through the run engine. Holds it weakly: the engine owns the tools' context.
 pub(crate) struct AskThroughRun(pub Weak<Runs>);
@@ -56,7 +57,7 @@ impl Runs {
             AwaitingInput { input_id: self.ids.input(), prompt: prompt.to_owned(), options: options.to_vec() };
         let run = live.update(|run| run.awaiting = Some(awaiting.clone()));
         let (now, reference) = (self.clock.now(), live.reference.clone());
-        self.persist(move |tx| {
+        self.persist(foreseen(&run), move |tx| {
             tx.runs_mut().update_unfinished(&run)?;
             let AwaitingInput { input_id, prompt, options } = awaiting.clone();
             let run = reference.clone();

@@ -12,6 +12,7 @@ use store::{PendingInput, StoreError, Tx};
 
 use super::Runs;
 use super::live::LiveRun;
+use super::persist::foreseen;
 use crate::sessions::{CompactOptions, append_message, split_system};
 
 pub(crate) struct TurnJournal {
@@ -35,6 +36,7 @@ impl TurnJournal {
         let run = self.live.run();
         let now = self.runs.clock.now();
         let fresh = self.runs.ids.session();
+        let foresight = foreseen(&run);
         let work = move |tx: &dyn Tx| {
             if !tx.runs_mut().update_unfinished(&run)? {
                 return Err(OpError::not_found(Noun::Run, &run.id));
@@ -44,7 +46,7 @@ impl TurnJournal {
             session.updated_at = now;
             Ok::<(), OpError>(tx.sessions_mut().put(&session)?)
         };
-        self.runs.persist(work).await.map_err(|error| JournalError(Box::new(error)))
+        self.runs.persist(foresight, work).await.map_err(|error| JournalError(Box::new(error)))
     }
 }
 

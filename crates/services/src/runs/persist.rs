@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ErrorKind, OpError};
-use store::{Snapshot, Tx};
+use model::{ErrorKind, OpError, Run};
+use store::{Foresight, Snapshot, Tx};
 
 use super::Runs;
 
@@ -12,10 +12,15 @@ use super::Runs;
 pub(super) const WAITS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
+/// What every unit of work asks for that goes on with a run and its session.
+pub(super) fn foreseen(run: &Run) -> Foresight {
+    Foresight { sessions: vec![run.session_key.clone()], runs: vec![run.id.clone()], ..Foresight::default() }
+}
+
 impl Runs {
     /// Runs the unit of work until the database takes it. An error is the unit's own, or says that
     /// the gateway stops meanwhile; then the next start goes on from what is written.
-    pub(super) async fn persist<T, F>(&self, unit: F) -> Result<T, OpError>
+    pub(super) async fn persist<T, F>(&self, foresight: Foresight, unit: F) -> Result<T, OpError>
     where
         T: Send + 'static,
         F: Fn(&dyn Tx) -> Result<T, OpError> + Send + Sync + 'static,
@@ -23,7 +28,7 @@ impl Runs {
         let unit = Arc::new(unit);
         self.patiently("a step of a run could not be written yet", || {
             let unit = Arc::clone(&unit);
-            self.store.write::<_, OpError, _>(move |tx| unit(tx))
+            self.store.write_foreseen::<_, OpError, _>(foresight.clone(), move |tx| unit(tx))
         })
         .await
     }

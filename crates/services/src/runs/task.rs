@@ -11,7 +11,7 @@ use model::{
     RunState, Session, SessionKey, SessionKind, StopCause, Timestamp, ToolCallRecord, ToolCallState,
 };
 use providers::Sampling;
-use store::{StoreError, Tx};
+use store::{Foresight, StoreError, Tx};
 use tools::ToolContext;
 use tracing::Instrument;
 
@@ -20,7 +20,7 @@ use super::ask::AskThroughRun;
 use super::finished;
 use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
-use super::persist::WAITS;
+use super::persist::{WAITS, foreseen};
 use crate::kept::KeptThings;
 use crate::sessions::{CompactOptions, StoredSearch, append_message, open_session, split_system};
 
@@ -116,7 +116,8 @@ impl Runs {
                 model: model.map_or_else(String::new, |model| model.to_string()),
             },
         );
-        let written = self.persist(move |tx| {
+        let foresight = Foresight { runs: vec![row.id.clone()], ..Foresight::default() };
+        let written = self.persist(foresight, move |tx| {
             if !tx.runs_mut().update_unfinished(&row)? {
                 return Err(OpError::not_found(model::Noun::Run, &row.id));
             }
@@ -280,7 +281,12 @@ impl Runs {
             let (row, message, event) = (run.clone(), message.clone(), event.clone());
             let fresh = self.ids.session();
             let (holder, kept) = (self.holder(), Arc::clone(&self.kept));
-            let written = self.store.write::<_, OpError, _>(move |tx| {
+            let foresight = Foresight {
+                messages: message.iter().map(|(id, _)| id.clone()).collect(),
+                transcripts: vec![row.session_id.clone()],
+                ..foreseen(&row)
+            };
+            let written = self.store.write_foreseen::<_, OpError, _>(foresight, move |tx| {
                 if row.session_key.kind() == SessionKind::Ephemeral {
                     return end_ephemeral(tx, &kept, &row, event);
                 }

@@ -6,6 +6,7 @@
 pub mod documents;
 pub mod everything;
 pub mod facts;
+pub mod foresight;
 pub mod kept;
 pub mod log;
 pub mod messages;

@@ -18,6 +18,9 @@ macro_rules! conformance {
                 queued_units_run_in_order_though_nobody_waits,
                 closing_finishes_what_is_queued_and_refuses_the_rest,
             ];
+            foresight: [
+                what_is_foreseen_changes_no_answer,
+            ];
             log: [
                 an_empty_log_has_bounds,
                 every_durable_event_comes_back_whole,

@@ -1,0 +1,131 @@
+//! What is known of the database behind the lock, without asking it again.
+//!
+//! It was asked once for many units ([`store::Foresight`], `questions.rs`), and is kept true by whatever this connection
+//! writes. Nobody else writes while the transaction is open; with its end all of it is forgotten.
+//! What a statement may have changed in a way that is not followed here is forgotten at once.
+
+use std::collections::{HashMap, HashSet};
+
+use model::{Fence, MessageId, Run, RunId, Session, SessionId, SessionKey};
+
+#[derive(Debug, Default)]
+pub struct Known {
+    /// `None` for one that is not there.
+    pub sessions: HashMap<SessionKey, Option<Session>>,
+    /// `None` for one that is nobody's.
+    pub owners: HashMap<SessionKey, Option<Fence>>,
+    /// The last place that is taken; 0 in an empty transcript.
+    pub ends: HashMap<SessionId, i64>,
+    /// `None` for one that is not there.
+    pub runs: HashMap<RunId, Option<KnownRun>>,
+    pub free_messages: HashSet<MessageId>,
+    /// Something was written since the last mark.
+    has_changed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownRun {
+    pub is_over: bool,
+    pub owner: Fence,
+    pub has_inputs: bool,
+    pub has_calls: bool,
+}
+
+impl Known {
+    pub fn session(&self, key: &SessionKey) -> Option<&Option<Session>> {
+        self.sessions.get(key)
+    }
+
+    pub fn owner(&self, session: &SessionKey) -> Option<Option<Fence>> {
+        self.owners.get(session).copied()
+    }
+
+    /// The next free place, when it is known and the id of the message is free too.
+    pub fn place_of(&self, message: &MessageId, session: &SessionId) -> Option<i64> {
+        let end = self.ends.get(session).filter(|_| self.free_messages.contains(message))?;
+        Some(end + 1)
+    }
+
+    pub fn run(&self, id: &RunId) -> Option<Option<KnownRun>> {
+        self.runs.get(id).copied()
+    }
+
+    /// The run is there and nothing hangs on it of what `hangs` looks at.
+    pub fn has_none(&self, id: &RunId, hangs: impl FnOnce(KnownRun) -> bool) -> bool {
+        self.run(id).flatten().is_some_and(|run| !hangs(run))
+    }
+
+    pub fn put_session(&mut self, session: &Session) {
+        self.has_changed = true;
+        self.sessions.insert(session.key.clone(), Some(session.clone()));
+    }
+
+    pub fn append(&mut self, message: &MessageId, session: &SessionId, place: i64) {
+        self.has_changed = true;
+        self.free_messages.remove(message);
+        if let Some(end) = self.ends.get_mut(session) {
+            *end = place;
+        }
+    }
+
+    /// Messages were moved or removed.
+    pub fn forget_ends(&mut self) {
+        self.has_changed = true;
+        self.ends.clear();
+    }
+
+    pub fn insert_run(&mut self, run: &Run) {
+        self.has_changed = true;
+        let known = KnownRun { is_over: run.state.is_over(), owner: run.owner, has_inputs: false, has_calls: false };
+        self.runs.insert(run.id.clone(), Some(known));
+        self.owners.remove(&run.session_key);
+        if !known.is_over {
+            // The last unfinished run of its session, which says whose that is.
+            self.owners.insert(run.session_key.clone(), Some(run.owner));
+        }
+    }
+
+    pub fn update_run(&mut self, run: &Run) {
+        self.has_changed = true;
+        if let Some(Some(known)) = self.runs.get_mut(&run.id) {
+            (known.is_over, known.owner) = (run.state.is_over(), run.owner);
+        }
+        self.owners.remove(&run.session_key);
+    }
+
+    pub fn set_inputs(&mut self, run: &RunId, has_inputs: bool) {
+        self.has_changed = true;
+        if let Some(Some(known)) = self.runs.get_mut(run) {
+            known.has_inputs = has_inputs;
+        }
+    }
+
+    pub fn add_call(&mut self, run: &RunId) {
+        self.has_changed = true;
+        if let Some(Some(known)) = self.runs.get_mut(run) {
+            known.has_calls = true;
+        }
+    }
+
+    /// Runs, nodes or holds changed otherwise.
+    pub fn forget_owners(&mut self) {
+        self.has_changed = true;
+        self.owners.clear();
+    }
+
+    /// A unit begins.
+    pub fn mark(&mut self) {
+        self.has_changed = false;
+    }
+
+    /// What was written since the mark is undone.
+    pub fn undo(&mut self) {
+        if self.has_changed {
+            self.forget();
+        }
+    }
+
+    pub fn forget(&mut self) {
+        *self = Known { has_changed: true, ..Known::default() };
+    }
+}

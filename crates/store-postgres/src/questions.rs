@@ -1,0 +1,118 @@
+//! What a batch asks once for all of its units.
+
+use model::{Fence, MessageId, RunId, SessionId, SessionKey};
+use store::{Foresight, StoreError};
+use tokio_postgres::Row;
+
+use crate::columns::{count, get, text};
+use crate::connection::{Answer, Database};
+use crate::known::{Known, KnownRun};
+use crate::sessions;
+use crate::values::{Value, values};
+
+const OWNERS: &str = "SELECT k, COALESCE(\
+    (SELECT owner FROM runs WHERE session_key = k AND NOT is_over ORDER BY ordinal DESC LIMIT 1), \
+    (SELECT owner FROM session_holds JOIN nodes ON fence = owner WHERE session_key = k)) FROM unnest($1::text[]) k";
+
+const RUNS: &str = "SELECT run_id, is_over, owner, EXISTS (SELECT 1 FROM run_inputs i WHERE i.run_id = r.run_id), \
+    EXISTS (SELECT 1 FROM tool_calls c WHERE c.run_id = r.run_id) FROM runs r WHERE run_id = ANY($1)";
+
+const ENDS: &str =
+    "SELECT k, COALESCE((SELECT MAX(seq) FROM messages WHERE session_id = k), 0) FROM unnest($1::text[]) k";
+
+const TAKEN: &str = "SELECT message_id FROM messages WHERE message_id = ANY($1)";
+
+/// Takes in the answer to a question.
+type Take = fn(&mut Known, &Foresight, &[Row]) -> Result<(), StoreError>;
+
+/// The questions that a foresight leads to, and what becomes of their answers.
+pub struct Questions<'a> {
+    foresight: &'a Foresight,
+    asked: Vec<(String, Vec<Value>, Take)>,
+}
+
+impl<'a> Questions<'a> {
+    pub fn of(foresight: &'a Foresight) -> Self {
+        let mut asked: Vec<(String, Vec<Value>, Take)> = Vec::new();
+        let mut ask = |sql: String, ids: Vec<&str>, take: Take| {
+            if !ids.is_empty() {
+                asked.push((sql, values![ids.as_slice()], take));
+            }
+        };
+        let keys = || foresight.sessions.iter().map(SessionKey::as_str).collect::<Vec<_>>();
+        ask(sessions_with_ends(), keys(), take_sessions);
+        ask(OWNERS.to_owned(), keys(), take_owners);
+        ask(ENDS.to_owned(), foresight.transcripts.iter().map(SessionId::as_str).collect(), take_ends);
+        ask(RUNS.to_owned(), foresight.runs.iter().map(RunId::as_str).collect(), take_runs);
+        ask(TAKEN.to_owned(), foresight.messages.iter().map(MessageId::as_str).collect(), take_messages);
+        Self { foresight, asked }
+    }
+
+    pub fn statements(&mut self) -> Vec<(String, Vec<Value>)> {
+        self.asked.iter_mut().map(|(sql, values, _)| (std::mem::take(sql), std::mem::take(values))).collect()
+    }
+
+    /// `answers` are in the order of the statements.
+    pub fn learn(self, database: &Database, answers: &[Answer]) -> Result<(), StoreError> {
+        let mut known = database.known.borrow_mut();
+        for ((_, _, take), (rows, _)) in self.asked.into_iter().zip(answers) {
+            take(&mut known, self.foresight, rows)?;
+        }
+        Ok(())
+    }
+}
+
+fn sessions_with_ends() -> String {
+    format!(
+        "SELECT {}, COALESCE((SELECT MAX(seq) FROM messages m WHERE m.session_id = s.session_id), 0) \
+         FROM sessions s WHERE session_key = ANY($1)",
+        sessions::COLUMNS
+    )
+}
+
+fn take_sessions(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    known.sessions.extend(foresight.sessions.iter().map(|key| (key.clone(), None)));
+    for row in rows {
+        let session = sessions::session(row)?;
+        known.ends.insert(session.id.clone(), get(row, sessions::COLUMN_COUNT)?);
+        known.sessions.insert(session.key.clone(), Some(session));
+    }
+    Ok(())
+}
+
+fn take_owners(known: &mut Known, _: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        let owner = crate::nodes::owner(row, 1)?;
+        known.owners.insert(SessionKey::trusted(text(row, 0)?), owner);
+    }
+    Ok(())
+}
+
+fn take_ends(known: &mut Known, _: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        known.ends.insert(SessionId::trusted(text(row, 0)?), get(row, 1)?);
+    }
+    Ok(())
+}
+
+fn take_runs(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    known.runs.extend(foresight.runs.iter().map(|id| (id.clone(), None)));
+    for row in rows {
+        let run = KnownRun {
+            is_over: get(row, 1)?,
+            owner: Fence(count(row, 2)?),
+            has_inputs: get(row, 3)?,
+            has_calls: get(row, 4)?,
+        };
+        known.runs.insert(RunId::trusted(text(row, 0)?), Some(run));
+    }
+    Ok(())
+}
+
+fn take_messages(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    known.free_messages.extend(foresight.messages.iter().cloned());
+    for row in rows {
+        known.free_messages.remove(&MessageId::trusted(text(row, 0)?));
+    }
+    Ok(())
+}
