@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOutcome, RunState, SessionKey, SessionKind,
+    Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOptions, RunOutcome, RunState, SessionId,
+    SessionKey, SessionKind, Usage,
 };
 
 use super::Runs;
@@ -101,7 +102,10 @@ impl Runs {
             return match self.live.get(id) {
                 Some(_) => Ok(()),
                 None if *owner == me => self.take_up_for_another(id, envelope.position).await,
-                None => self.picture(id).await,
+                None => {
+                    self.picture(envelope);
+                    Ok(())
+                }
             };
         }
         let Some(live) = self.live.get(id) else { return Ok(()) };
@@ -234,14 +238,37 @@ impl Runs {
         }
     }
 
-    /// Draws a picture of a run that another node drives.
-    async fn picture(&self, id: &RunId) -> Result<(), OpError> {
-        let stored = self.stored(id).await?.filter(|run| !run.state.is_over() && run.owner != self.cluster.me());
-        // It may have been taken over by this node meanwhile.
-        if let Some(run) = stored.filter(|_| self.live.get(id).is_none()) {
-            self.live.insert(LiveRun::elsewhere(run, self.channels.open(id)));
-        }
-        Ok(())
+    /// Draws a picture of a run that another node has begun to drive. It is asked for its state, its text
+    /// and its end alone, so what the event does not say stays empty: a read for each run of the cluster
+    /// would keep this node from following the log.
+    fn picture(&self, envelope: &Envelope) {
+        let Event::RunAccepted { run: reference, message_id, origin, owner, .. } = &envelope.event else { return };
+        let run = Run {
+            id: reference.run_id.clone(),
+            session_key: reference.session_key.clone(),
+            session_id: SessionId::trusted(""),
+            agent_id: reference.agent_id.clone(),
+            state: RunState::Pending,
+            message_id: message_id.clone(),
+            started_by: String::new(),
+            origin: origin.clone(),
+            options: RunOptions { quiet: reference.quiet, ..RunOptions::default() },
+            model: None,
+            accepted_at: envelope.at,
+            started_at: None,
+            ended_at: None,
+            iterations: 0,
+            usage: Usage::default(),
+            next_seq: 0,
+            end_reason: None,
+            stop_cause: None,
+            error: None,
+            response: None,
+            awaiting: None,
+            owner: *owner,
+        };
+        let channel = self.channels.open(&run.id);
+        self.live.insert(LiveRun::elsewhere(run, channel));
     }
 
     /// Pictures of all runs that other nodes drive, for a node that has just come.
