@@ -147,7 +147,7 @@ fn number(name: &str) -> Option<u64> {
 async fn no_message_is_lost_or_doubled_and_every_run_ends_once_after_two_hundred_kills() {
     let seed = number("PATCHBAY_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let kills = number("PATCHBAY_KILLS").map_or(KILLS, |kills| usize::try_from(kills).expect("a number of kills"));
-    println!("PATCHBAY_SEED={seed} PATCHBAY_KILLS={kills}");
+    eprintln!("PATCHBAY_SEED={seed} PATCHBAY_KILLS={kills}");
     let mut dice = Dice(seed);
     let homes = (0..HOMES).map(|home| {
         let (mut share, mut dice) = ((kills + home) / HOMES, Dice(dice.roll(u64::MAX)));
@@ -219,7 +219,7 @@ async fn live_and_die(kills: usize, mut dice: Dice) {
     let token = std::fs::read_to_string(home.join("admin.token")).expect("the token is there");
     let mut socket = connect(&gateway, token.trim()).await;
     let accepted: HashSet<String> = sent.values().flatten().cloned().collect();
-    println!("{} messages sent, {} accepted before a kill", sent.len(), accepted.len());
+    eprintln!("{} messages sent, {} accepted before a kill", sent.len(), accepted.len());
     assert!(accepted.len() > kills / 2, "the schedule hardly accepted anything");
     count_ends(&mut socket, &accepted).await;
     count_messages(&mut socket, &sent).await;

@@ -20,7 +20,7 @@ async fn a_node_that_is_cut_off_from_store_bus_and_clients_in_every_combination_
         let node = dice.roll(NODES);
         let [store, bus, clients] = [1, 2, 4].map(|bit| combination & bit != 0);
         let is_silent = dice.roll(2) == 0;
-        println!("cut off node {node} from store {store}, bus {bus}, clients {clients}, silently {is_silent}");
+        eprintln!("cut off node {node} from store {store}, bus {bus}, clients {clients}, silently {is_silent}");
         let lose: fn(&Wire) = if is_silent { Wire::swallow } else { Wire::cut };
         load.go_on_for(&rig, MEANWHILE).await;
         let (fence, cut) = (rig.fence(node), &rig.nodes[node]);
@@ -65,7 +65,7 @@ async fn a_node_whose_database_goes_away_anywhere_in_its_start_waits_and_starts(
         let node = &mut rig.nodes[start % NODES];
         node.kill();
         let words = dice.roll(WORDS_MAX);
-        println!("{} starts, and its database goes away after {words} bytes", node.name);
+        eprintln!("{} starts, and its database goes away after {words} bytes", node.name);
         let mending = tokio::spawn(node.store.cut_after(words));
         node.start().await;
         soon("the cut", mending).await.expect("no panic");

@@ -73,7 +73,7 @@ async fn what_a_killed_node_drove_is_taken_over_within_its_lease_and_two_seconds
     let killed_at = Instant::now();
     rig.taken_over(fence).await;
     let took = killed_at.elapsed();
-    println!("{driven} runs of {} taken over in {took:?}", rig.nodes[node].name);
+    eprintln!("{driven} runs of {} taken over in {took:?}", rig.nodes[node].name);
     assert!(took < LEASE + GRACE, "{driven} runs are taken over only after {took:?}");
     assert_eq!(load.end(&mut rig).await, HELD);
 }

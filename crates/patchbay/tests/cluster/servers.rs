@@ -63,6 +63,6 @@ async fn runs_survive_the_restart_of_the_database_and_calls_meanwhile_are_told_t
         }
     }
     rig.postgres.start_again();
-    println!("told to try again: {told:?} times in {:?}", began.elapsed());
+    eprintln!("told to try again: {told:?} times in {:?}", began.elapsed());
     assert_eq!(load.end(&mut rig).await, 48);
 }
