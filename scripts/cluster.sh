@@ -69,7 +69,9 @@ nats_port() { cat "$folder"/*.ports 2>/dev/null | grep -o '127.0.0.1:[0-9]*' | h
 until_there NATS nats_port
 bus=nats://$(nats_port)
 
-say "" "A cluster of three gateways in $folder:" ""
+say ""
+say "A cluster of three gateways in $folder:"
+say ""
 for number in 0 1 2; do
     home=$folder/node-$number
     aleph=0 comis=0

@@ -14,7 +14,8 @@ failed=0
 soak() {
     local what=$1 began=$SECONDS
     shift
-    say "" "soak: $what"
+    say ""
+    say "soak: $what"
     if "$@"; then
         say "soak: $what: passed after $((SECONDS - began)) s"
     else
@@ -33,5 +34,6 @@ soak "kills of nodes in a cluster" with PATCHBAY_CLUSTER_ROUNDS="$(times 100)" s
 soak "cuts, frozen nodes, restarts and a lost bus" suite patchbay cluster --skip kills
 soak "a full disk, and crowds of connections" suite patchbay limits
 
-say "" "soak: $failed parts failed"
+say ""
+say "soak: $failed parts failed"
 [ "$failed" = 0 ]

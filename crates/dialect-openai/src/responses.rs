@@ -30,7 +30,7 @@ use crate::chat::format::Format;
 use crate::chat::head::Head;
 use crate::chat::pieces::Pieces;
 use crate::chat::{model as translated, parts};
-use crate::errors::{ApiError, ErrorBody, json_response};
+use crate::errors::{ApiError, ErrorBody, json_bytes, json_response};
 use crate::route::{self, Routes, unknown, with_body_refusals, with_refusals};
 use crate::target::Target;
 use crate::{OpenAi, sse};
@@ -89,7 +89,7 @@ async fn read(State(openai): State<Arc<OpenAi>>, Extension(caller): Extension<Ca
     }
     let id = id_of(&request);
     match kept::get(&openai.services().kept, &caller.principal.id, id).await {
-        Ok(Some(kept)) => json_response(StatusCode::OK, &kept.object),
+        Ok(Some(kept)) => json_bytes(StatusCode::OK, kept.object),
         Ok(None) => not_kept(id).into_response(),
         Err(error) => ApiError::from(error).into_response(),
     }

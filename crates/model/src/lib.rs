@@ -18,6 +18,7 @@ pub mod principal;
 pub mod run;
 pub mod secret;
 pub mod session;
+mod stored_event;
 pub mod thinking;
 pub mod tool;
 

@@ -242,12 +242,12 @@ impl Tokens {
     }
 
     /// Makes a secret of this node known to every node of the cluster, with all that an operator may;
-    /// nothing is written when it is known.
-    pub async fn share(&self, name: &str, secret: &Secret) -> Result<(), OpError> {
+    /// nothing is written when it is known. Gives the id that it has at all of them.
+    pub async fn share(&self, name: &str, secret: &Secret) -> Result<TokenId, OpError> {
         let text = hash_text(secret.expose_secret());
         let known = self.store.read::<_, OpError, _>(move |snapshot| Ok(snapshot.tokens().by_hash(&text)?)).await?;
-        if known.is_some() {
-            return Ok(());
+        if let Some(known) = known {
+            return Ok(known.id);
         }
         let new = NewToken {
             name: name.to_owned(),
@@ -257,7 +257,7 @@ impl Tokens {
             parent: None,
             expires_at: None,
         };
-        self.create_with(new, secret).await.map(drop)
+        Ok(self.create_with(new, secret).await?.id)
     }
 
     /// Stored tokens, newest first.

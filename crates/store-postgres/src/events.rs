@@ -5,7 +5,7 @@ use store::backend::numbers::{bound, stored};
 use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
 use tokio_postgres::Row;
 
-use crate::columns::{count, json, time};
+use crate::columns::{count, get, time};
 use crate::connection::Database;
 use crate::values::{Value, values};
 
@@ -15,7 +15,12 @@ pub const LAST_CURSOR: &str = "SELECT GREATEST(COALESCE((SELECT MAX(cursor) FROM
     COALESCE((SELECT value FROM counters WHERE name = 'event_cursor'), 0))";
 
 fn event(row: &Row) -> Result<StoredEvent, StoreError> {
-    Ok(StoredEvent { cursor: Cursor(count(row, 0)?), at: time(row, 1)?, event: json(row, 2)? })
+    Ok(StoredEvent { cursor: Cursor(count(row, 0)?), at: time(row, 1)?, event: logged(row, 2)? })
+}
+
+fn logged(row: &Row, column: usize) -> Result<Event, StoreError> {
+    Event::from_stored(get(row, column)?)
+        .map_err(|error| StoreError::Corrupt(format!("the event of column {column}: {error}")))
 }
 
 impl Database {
@@ -30,7 +35,7 @@ impl Database {
         for stored_event in new {
             cursors.push(stored(stored_event.cursor.0)?);
             times.push(stored_event.at.as_ms());
-            let body = serde_json::to_string(&stored_event.event);
+            let body = stored_event.event.to_stored();
             bodies.push(body.map_err(|error| StoreError::Backend(Box::new(error)))?);
         }
         let sql = "INSERT INTO events (cursor, created_at, body) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])";

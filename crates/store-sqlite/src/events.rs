@@ -2,10 +2,11 @@
 
 use model::{Cursor, Event, RunId, Timestamp};
 use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use store::backend::numbers::{bound, stored};
 use store::{EventQueries, EventWrites, LogBounds, StoreError, StoredEvent};
 
-use crate::columns::{Json, count, time};
+use crate::columns::{count, time};
 use crate::connection::Database;
 
 /// The last cursor ever given. The counter is written only when events are removed; between two
@@ -13,8 +14,24 @@ use crate::connection::Database;
 const LAST_CURSOR: &str = "SELECT MAX(COALESCE((SELECT MAX(cursor) FROM events), 0), \
     COALESCE((SELECT value FROM counters WHERE name = 'event_cursor'), 0))";
 
+/// An event in its stored form.
+struct Logged<T>(T);
+
+impl ToSql for Logged<&Event> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text = self.0.to_stored();
+        text.map(ToSqlOutput::from).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    }
+}
+
+impl FromSql for Logged<Event> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Event::from_stored(value.as_str()?).map(Logged).map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}
+
 fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    Ok(StoredEvent { cursor: Cursor(count(row, 0)?), at: time(row, 1)?, event: row.get::<_, Json<Event>>(2)?.0 })
+    Ok(StoredEvent { cursor: Cursor(count(row, 0)?), at: time(row, 1)?, event: row.get::<_, Logged<Event>>(2)?.0 })
 }
 
 impl EventQueries for Database {
@@ -47,7 +64,7 @@ impl EventWrites for Database {
         };
         let cursor = Cursor(last).next();
         let sql = "INSERT INTO events (cursor, created_at, body) VALUES (?1, ?2, ?3)";
-        self.execute(sql, (stored(cursor.0)?, at.as_ms(), Json(event)))?;
+        self.execute(sql, (stored(cursor.0)?, at.as_ms(), Logged(event)))?;
         self.log.last.set(Some(cursor.0));
         self.log.appended.borrow_mut().push(StoredEvent { cursor, at, event: event.clone() });
         Ok(cursor)

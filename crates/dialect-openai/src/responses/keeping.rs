@@ -22,7 +22,7 @@ impl Keeping {
         if !object.store {
             return;
         }
-        let Ok(json) = serde_json::to_value(object) else { return };
+        let Ok(json) = serde_json::to_string(object) else { return };
         let mut conversation = self.conversation;
         conversation.extend(object.message().map(Arc::new));
         let services = self.openai.services();

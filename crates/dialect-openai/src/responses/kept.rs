@@ -20,8 +20,8 @@ const REFERENCES_MAX: usize = 1000;
 /// A response with what a request needs that goes on from it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptResponse {
-    /// The whole object.
-    pub object: Value,
+    /// The whole object as it was sent.
+    pub object: String,
     /// All that was said, its own answer last, without `instructions`.
     pub conversation: Vec<Arc<NewMessage>>,
     /// Ids of the items of its output.
@@ -33,7 +33,7 @@ pub(super) async fn keep(
     things: &Arc<KeptThings>,
     owner: &str,
     id: &str,
-    (object, conversation): (Value, Vec<Arc<NewMessage>>),
+    (object, conversation): (String, Vec<Arc<NewMessage>>),
     items: Vec<(String, Option<NewMessage>)>,
     at: model::Timestamp,
 ) -> Result<(), OpError> {

@@ -14,7 +14,7 @@ pub fn log(rig: &Rig) -> Vec<Event> {
     let read = |(place, row): (u64, &str)| {
         let (cursor, body) = row.split_once(' ').expect("a cursor and a body");
         assert_eq!(cursor, place.to_string(), "the log has no gap");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("event {cursor}: {error}"))
+        Event::from_stored(body).unwrap_or_else(|error| panic!("event {cursor}: {error}"))
     };
     (1..).zip(rows.lines()).map(read).collect()
 }

@@ -29,7 +29,7 @@ async fn half_open(gateway: &Gateway, kind: usize) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_idle_and_half_open_connections_leave_nothing_behind() {
     let gateway = Gateway::start(String::from("Done.")).await;
-    let mut before = None;
+    let mut before: Option<(usize, u64, usize)> = None;
     // The first crowd shows what stays for good; the second must not add to it.
     for _ in 0..2 {
         let mut idle = Vec::with_capacity(IDLE);
@@ -48,11 +48,16 @@ async fn five_thousand_idle_and_half_open_connections_leave_nothing_behind() {
         drop((idle, half, client));
         gateway.wait_until("nobody is connected", async || gateway.gauge("patchbay_connections").await == 0).await;
         gateway.wait_until("their tasks and descriptors are gone", async || gateway.descriptors() < 100).await;
+        if let Some((_, memory, _)) = before {
+            // It is given back a moment after the last of them has gone.
+            gateway
+                .wait_until("their memory is given back", async || gateway.memory_kib() <= memory + MEMORY_MARGIN_KIB)
+                .await;
+        }
         let after = (gateway.descriptors(), gateway.memory_kib(), gateway.threads());
         println!("descriptors and KiB with the crowd: {crowded:?}; without, and threads: {after:?}");
-        if let Some((descriptors, memory, threads)) = before.replace(after) {
+        if let Some((descriptors, _, threads)) = before.replace(after) {
             assert!(after.0 <= descriptors + DESCRIPTORS_MARGIN, "{descriptors} descriptors became {}", after.0);
-            assert!(after.1 <= memory + MEMORY_MARGIN_KIB, "{memory} KiB became {}", after.1);
             assert!(after.2 <= threads + DESCRIPTORS_MARGIN, "{threads} threads became {}", after.2);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use events::Delivery;
-use model::{Cursor, Event, RunOutcome, Scope};
+use model::{Cursor, Event, RunOutcome, Scope, ScopeSet, Secret};
 use providers::testkit::{Gate, Scripted};
 use services::runs::FollowItem;
 use services::tokens::NewToken;
@@ -166,6 +166,26 @@ async fn a_token_is_known_and_revoked_everywhere() {
     assert!(pair.one.services.tokens.revoke(&record.id).await.unwrap());
     soon("the revocation", revocations.changed()).await.unwrap();
     assert_eq!(authenticate(), None);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn the_operator_of_a_node_is_the_same_principal_at_every_node() {
+    let pair = Pair::start().await;
+    let secret = Secret::new("the operator's");
+    let id = pair.one.services.tokens.share("operator of one", &secret).await.unwrap();
+    assert_eq!(pair.one.services.tokens.share("operator of one", &secret).await.unwrap(), id, "as after a restart");
+    seen(&pair.two, "the token", |event| matches!(event, Event::TokenCreated { .. })).await;
+    let there = soon("the token's use", async {
+        loop {
+            match pair.two.services.tokens.authenticate(secret.expose_secret()) {
+                Some(principal) => break principal,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert_eq!((&there.id, there.scopes), (&id, ScopeSet::OPERATOR));
     pair.end().await;
 }
 
