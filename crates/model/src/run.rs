@@ -182,3 +182,39 @@ pub struct Run {
     /// The node that drives it. All unfinished runs of a session have one owner.
     pub owner: Fence,
 }
+
+impl Run {
+    /// A run that waits, of which nothing is known yet but whose it is; the caller adds what it knows.
+    pub fn pending(
+        id: RunId,
+        session_key: SessionKey,
+        message_id: MessageId,
+        accepted_at: Timestamp,
+        owner: Fence,
+    ) -> Run {
+        Run {
+            id,
+            agent_id: session_key.agent(),
+            session_key,
+            session_id: SessionId::trusted(""),
+            state: RunState::Pending,
+            message_id,
+            started_by: String::new(),
+            origin: String::new(),
+            options: RunOptions::default(),
+            model: None,
+            accepted_at,
+            started_at: None,
+            ended_at: None,
+            iterations: 0,
+            usage: Usage::default(),
+            next_seq: 0,
+            end_reason: None,
+            stop_cause: None,
+            error: None,
+            response: None,
+            awaiting: None,
+            owner,
+        }
+    }
+}

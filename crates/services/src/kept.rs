@@ -67,8 +67,7 @@ impl KeptThings {
     /// The same within another unit of work.
     pub(crate) fn put(&self, tx: &dyn Tx, shelf: &'static Shelf, thing: &Thing) -> Result<(), StoreError> {
         let Thing { id, owner, body, at } = thing.clone();
-        let bytes = body.to_string().len() as u64;
-        tx.kept_mut().put(shelf.kind, &store::Kept { id, owner, body, at })?;
+        let bytes = tx.kept_mut().put(shelf.kind, &store::Kept { id, owner, body, at })?;
         if self.is_time_to_prune(shelf, bytes) {
             let since = self.clock.now().plus_ms(-shelf.kept_ms);
             let bounds = KeptBounds { since, count: shelf.count_max, bytes: shelf.bytes_max };

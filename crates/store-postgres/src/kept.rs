@@ -1,11 +1,12 @@
 //! Rows of what is kept for a while.
 
+use store::backend::numbers::stored;
 use store::{Kept, KeptBounds, KeptQueries, KeptWrites, StoreError};
 use tokio_postgres::Row;
 
 use crate::columns::{json, text, time};
 use crate::connection::Database;
-use crate::values::{self, values};
+use crate::values::values;
 
 fn kept(row: &Row) -> Result<Kept, StoreError> {
     Ok(Kept { id: text(row, 0)?, owner: text(row, 1)?, body: json(row, 2)?, at: time(row, 3)? })
@@ -19,12 +20,13 @@ impl KeptQueries for Database {
 }
 
 impl KeptWrites for Database {
-    fn put(&self, kind: &str, kept: &Kept) -> Result<(), StoreError> {
-        let bytes = i64::try_from(kept.body.to_string().len()).unwrap_or(i64::MAX);
-        let body = values::json(&kept.body)?;
+    fn put(&self, kind: &str, kept: &Kept) -> Result<u64, StoreError> {
+        let body = kept.body.to_string();
+        let bytes = body.len() as u64;
         let sql = "INSERT INTO kept (kind, kept_id, owner, body, bytes, kept_at) VALUES ($1, $2, $3, $4, $5, $6) \
             ON CONFLICT (kind, kept_id) DO UPDATE SET owner = $3, body = $4, bytes = $5, kept_at = $6";
-        self.defer(sql, values![kind, &kept.id, &kept.owner, body, bytes, kept.at.as_ms()])
+        self.defer(sql, values![kind, &kept.id, &kept.owner, body, stored(bytes)?, kept.at.as_ms()])?;
+        Ok(bytes)
     }
 
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {

@@ -1,6 +1,7 @@
 //! Rows of what is kept for a while.
 
 use rusqlite::Row;
+use store::backend::numbers::stored;
 use store::{Kept, KeptBounds, KeptQueries, KeptWrites, StoreError};
 
 use crate::columns::{Json, time};
@@ -18,12 +19,13 @@ impl KeptQueries for Database {
 }
 
 impl KeptWrites for Database {
-    fn put(&self, kind: &str, kept: &Kept) -> Result<(), StoreError> {
+    fn put(&self, kind: &str, kept: &Kept) -> Result<u64, StoreError> {
         let body = kept.body.to_string();
-        let bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
+        let bytes = body.len() as u64;
         let sql = "INSERT INTO kept (kind, kept_id, owner, body, bytes, kept_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
             ON CONFLICT (kind, kept_id) DO UPDATE SET owner = ?3, body = ?4, bytes = ?5, kept_at = ?6";
-        self.execute(sql, (kind, &kept.id, &kept.owner, body, bytes, kept.at.as_ms())).map(drop)
+        self.execute(sql, (kind, &kept.id, &kept.owner, body, stored(bytes)?, kept.at.as_ms()))?;
+        Ok(bytes)
     }
 
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {

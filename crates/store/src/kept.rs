@@ -31,8 +31,8 @@ pub trait KeptQueries {
 }
 
 pub trait KeptWrites {
-    /// Inserts or replaces.
-    fn put(&self, kind: &str, kept: &Kept) -> Result<(), StoreError>;
+    /// Inserts or replaces; gives how many bytes the body has, as JSON text.
+    fn put(&self, kind: &str, kept: &Kept) -> Result<u64, StoreError>;
     /// Gives whether it was there.
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError>;
     /// Removes what goes beyond the bounds; gives how many.

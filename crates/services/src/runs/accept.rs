@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, RunState, SessionKey,
-    SessionKind, Usage,
+    Content, Event, MessageId, NewMessage, OpError, Principal, Run, RunId, RunOptions, SessionKey, SessionKind,
 };
 use store::Foresight;
 
@@ -249,29 +248,13 @@ impl Runs {
     }
 
     fn draft(&self, new: &NewRun, id: &RunId, started_by: String) -> Run {
+        let (key, message_id) = (new.session.clone(), self.ids.message());
         Run {
-            id: id.clone(),
-            session_key: new.session.clone(),
             session_id: self.ids.session(),
-            agent_id: new.session.agent(),
-            state: RunState::Pending,
-            message_id: self.ids.message(),
             started_by,
             origin: new.origin.to_owned(),
             options: new.options.clone(),
-            model: None,
-            accepted_at: self.clock.now(),
-            started_at: None,
-            ended_at: None,
-            iterations: 0,
-            usage: Usage::default(),
-            next_seq: 0,
-            end_reason: None,
-            stop_cause: None,
-            error: None,
-            response: None,
-            awaiting: None,
-            owner: self.cluster.me(),
+            ..Run::pending(id.clone(), key, message_id, self.clock.now(), self.cluster.me())
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOptions, RunOutcome, RunState, SessionId,
-    SessionKey, SessionKind, Usage,
+    Cursor, Envelope, Event, Fence, OpError, Run, RunError, RunId, RunOptions, RunOutcome, RunState, SessionKey,
+    SessionKind,
 };
 
 use super::Runs;
@@ -243,29 +243,11 @@ impl Runs {
     /// would keep this node from following the log.
     fn picture(&self, envelope: &Envelope) {
         let Event::RunAccepted { run: reference, message_id, origin, owner, .. } = &envelope.event else { return };
+        let (id, key, message_id) = (reference.run_id.clone(), reference.session_key.clone(), message_id.clone());
         let run = Run {
-            id: reference.run_id.clone(),
-            session_key: reference.session_key.clone(),
-            session_id: SessionId::trusted(""),
-            agent_id: reference.agent_id.clone(),
-            state: RunState::Pending,
-            message_id: message_id.clone(),
-            started_by: String::new(),
             origin: origin.clone(),
             options: RunOptions { quiet: reference.quiet, ..RunOptions::default() },
-            model: None,
-            accepted_at: envelope.at,
-            started_at: None,
-            ended_at: None,
-            iterations: 0,
-            usage: Usage::default(),
-            next_seq: 0,
-            end_reason: None,
-            stop_cause: None,
-            error: None,
-            response: None,
-            awaiting: None,
-            owner: *owner,
+            ..Run::pending(id, key, message_id, envelope.at, *owner)
         };
         let channel = self.channels.open(&run.id);
         self.live.insert(LiveRun::elsewhere(run, channel));
