@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Cursor, Envelope, Event, Timestamp};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use crate::log::Log;
 use crate::ring::Ring;
 use crate::subscription::Subscription;
-
-/// Events that a reader may be behind before ephemeral ones are dropped for it.
-pub const LIVE_EVENTS_MAX: usize = 4096;
 
 /// Events held back while those before them are on their way; beyond it ephemeral ones are dropped.
 const HELD_EVENTS_MAX: usize = 16_384;
@@ -24,8 +21,6 @@ pub struct EventBus {
 }
 
 struct State {
-    /// Bounded: a receiver that falls further behind than its capacity is told how much it missed.
-    live: broadcast::Sender<Arc<Envelope>>,
     recent: Ring,
     newest: Cursor,
     /// The last durable event that is known to be in the log; what is missing up to it must be read.
@@ -45,9 +40,8 @@ struct Staged {
 impl EventBus {
     /// `newest` is the last cursor of the log at start.
     pub fn new(log: Arc<dyn Log>, newest: Cursor) -> Self {
-        let (live, _) = broadcast::channel(LIVE_EVENTS_MAX);
         let (recent, staged, held) = (Ring::default(), BTreeMap::new(), VecDeque::new());
-        let state = State { live, recent, newest, committed: newest, staged, held };
+        let state = State { recent, newest, committed: newest, staged, held };
         Self { log, state: Mutex::new(state), moved: Notify::new() }
     }
 
@@ -105,7 +99,7 @@ impl EventBus {
         event: impl FnOnce() -> Event,
     ) -> Option<Arc<Envelope>> {
         let mut state = self.lock();
-        let has_listeners = state.live.receiver_count() > 0;
+        let has_listeners = state.recent.listeners() > 0;
         if !has_listeners && !is_wanted {
             return None;
         }
@@ -115,7 +109,7 @@ impl EventBus {
         let envelope = Arc::new(Envelope::ephemeral(position, at, event));
         if has_listeners {
             if position == state.newest {
-                let _ = state.live.send(Arc::clone(&envelope));
+                state.recent.push(Arc::clone(&envelope));
             } else if state.held.len() < HELD_EVENTS_MAX {
                 state.held.push_back(Arc::clone(&envelope));
             }
@@ -148,7 +142,7 @@ impl EventBus {
         if cursor > state.newest {
             state.newest = cursor;
             state.committed = state.committed.max(cursor);
-            state.recent.clear();
+            state.recent.skip_to(cursor.next());
             state.staged = state.staged.split_off(&cursor.next());
             state.release();
             drop(state);
@@ -159,7 +153,7 @@ impl EventBus {
     /// Follows from now, or from after a cursor: what was missed comes first.
     pub fn subscribe(&self, after: Option<Cursor>) -> Subscription {
         let state = self.lock();
-        Subscription::new(Arc::clone(&self.log), state.live.subscribe(), after, state.newest, &state.recent)
+        Subscription::new(Arc::clone(&self.log), after, state.newest, &state.recent)
     }
 
     /// The cursor of the last durable event.
@@ -168,7 +162,7 @@ impl EventBus {
     }
 
     pub fn listeners(&self) -> usize {
-        self.lock().live.receiver_count()
+        self.lock().recent.listeners()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,9 +191,7 @@ impl State {
 
     fn publish(&mut self, envelope: Arc<Envelope>) {
         self.newest = envelope.position;
-        self.recent.push(Arc::clone(&envelope));
-        // Nobody listening is not an error: the log has it.
-        let _ = self.live.send(envelope);
+        self.recent.push(envelope);
     }
 
     /// Publishes what has waited and has its predecessors now.
@@ -207,7 +199,7 @@ impl State {
         loop {
             while self.held.front().is_some_and(|held| held.position <= self.newest) {
                 if let Some(held) = self.held.pop_front() {
-                    let _ = self.live.send(held);
+                    self.recent.push(held);
                 }
             }
             match self.staged.first_entry() {

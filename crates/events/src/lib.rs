@@ -2,7 +2,7 @@
 //! listeners.
 //!
 //! [`EventBus::subscribe`] gives a [`Subscription`] that first reads what was missed, then follows
-//! live, without a gap and without a repeat. The bus keeps a ring of recent durable events; what is
+//! live, without a gap and without a repeat. The bus keeps a ring of the newest events; what is durable and
 //! older comes page by page from the [`Log`]. Knows no wire and no database.
 
 mod bus;
@@ -13,10 +13,10 @@ mod subscription;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-pub use bus::{EventBus, LIVE_EVENTS_MAX};
+pub use bus::EventBus;
 pub use link::{Heard, Link, LinkError};
 pub use log::{Bounds, Log, LogError};
-pub use ring::{RECENT_BYTES_MAX, RECENT_EVENTS_MAX};
+pub use ring::{LIVE_BYTES_MAX, LIVE_EVENTS_MAX, RECENT_EVENTS_MAX};
 pub use subscription::{Delivery, Subscription};
 
 #[cfg(test)]

@@ -7,11 +7,10 @@ use std::task::Poll;
 
 use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 use model::{Cursor, Envelope};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::log::{Log, LogError};
-use crate::ring::Ring;
+use crate::ring::{Live, Ring};
 
 /// Events read from the log at a time.
 const PAGE: u32 = 256;
@@ -39,7 +38,7 @@ type Page = Result<Vec<Arc<Envelope>>, LogError>;
 /// One listener's place in the stream of events.
 pub struct Subscription {
     log: Arc<dyn Log>,
-    live: broadcast::Receiver<Arc<Envelope>>,
+    live: Live,
     /// The last durable event delivered.
     last: Cursor,
     /// Durable events to deliver before anything live.
@@ -56,13 +55,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(
-        log: Arc<dyn Log>,
-        live: broadcast::Receiver<Arc<Envelope>>,
-        after: Option<Cursor>,
-        newest: Cursor,
-        recent: &Ring,
-    ) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, after: Option<Cursor>, newest: Cursor, recent: &Ring) -> Self {
+        let live = recent.listen();
         let last = after.unwrap_or(newest);
         let backlog = if last < newest { recent.after(last).unwrap_or_default() } else { VecDeque::new() };
         let unchecked = last != newest && backlog.is_empty();

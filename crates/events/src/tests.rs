@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use model::{Cursor, Envelope, Event, Timestamp};
 use proptest::prelude::*;
 
-use crate::{Bounds, Delivery, EventBus, LIVE_EVENTS_MAX, Log, LogError, RECENT_BYTES_MAX};
+use crate::{Bounds, Delivery, EventBus, LIVE_BYTES_MAX, LIVE_EVENTS_MAX, Log, LogError};
 
 /// A log in memory, written before the bus is told, as a store would.
 #[derive(Default)]
@@ -51,6 +51,17 @@ impl Fixture {
         for _ in 0..count {
             let cursor = self.bus.newest().next();
             let event = Event::TokenRevoked { token_id: model::TokenId::trusted(format!("tok_{}", cursor.0)) };
+            self.log.events.lock().unwrap().push((cursor, event.clone()));
+            self.bus.publish_durable([(cursor, Timestamp::from_ms(0), event)]);
+        }
+    }
+
+    /// Two of these are as much as the bus keeps.
+    fn long(&self, count: u64) {
+        for _ in 0..count {
+            let cursor = self.bus.newest().next();
+            let changed_keys = vec!["x".repeat(LIVE_BYTES_MAX / 2)];
+            let event = Event::ConfigChanged { changed_keys, source: cursor.0.to_string() };
             self.log.events.lock().unwrap().push((cursor, event.clone()));
             self.bus.publish_durable([(cursor, Timestamp::from_ms(0), event)]);
         }
@@ -158,7 +169,7 @@ async fn the_next_page_is_read_while_one_is_delivered() {
 async fn long_events_are_read_from_the_log_by_who_comes_back() {
     let fixture = Fixture::new();
     let long = |number: u64| Event::ConfigChanged {
-        changed_keys: vec!["x".repeat(RECENT_BYTES_MAX / 20)],
+        changed_keys: vec!["x".repeat(LIVE_BYTES_MAX / 20)],
         source: number.to_string(),
     };
     for number in 1..=60 {
@@ -206,7 +217,7 @@ proptest! {
     /// Whatever the interleaving of publishing, subscribing, reading and lagging: each durable event once, in order.
     #[test]
     fn each_durable_event_arrives_once_and_in_order(
-        steps in proptest::collection::vec((0_u8..4, 1_u64..1500), 1..12),
+        steps in proptest::collection::vec((0_u8..5, 1_u64..1500), 1..12),
         start in 0_u64..2000,
         before in 0_u64..2000,
     ) {
@@ -222,6 +233,7 @@ proptest! {
                     0 => fixture.durable(count),
                     1 => fixture.ephemeral(count),
                     2 => { fixture.ephemeral(count); fixture.durable(1); fixture.ephemeral(count); }
+                    3 => fixture.long(count % 4),
                     _ => seen.extend(drain(&mut subscription, &fixture.bus).await.0),
                 }
             }

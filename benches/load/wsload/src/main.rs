@@ -143,6 +143,9 @@ enum Mode {
         /// Turns before a loop takes a fresh session; 0 stays in one.
         #[arg(long, default_value_t = 16)]
         per_session: u64,
+        /// Seconds of thought before a connection's next message; have as many connections as sessions then.
+        #[arg(long, default_value_t = 0.0)]
+        think: f64,
         /// End after this many turns (and at --secs at the latest).
         #[arg(long)]
         count: Option<u64>,
@@ -290,7 +293,7 @@ async fn run(cli: Cli) -> Result<Value, String> {
             };
             fanout::run(target.options()?, plan).await
         }
-        Mode::Turns { target, period, conns, sessions, per_session, count, quiet, agent, message } => {
+        Mode::Turns { target, period, conns, sessions, per_session, think, count, quiet, agent, message } => {
             if target.dialect != Dialect::Aleph {
                 return Err("turns speaks aleph only".into());
             }
@@ -298,6 +301,7 @@ async fn run(cli: Cli) -> Result<Value, String> {
                 conns: conns.max(1),
                 sessions: sessions.max(1),
                 per_session,
+                think: seconds(think),
                 warmup: seconds(period.warmup),
                 duration: seconds(period.secs),
                 count,

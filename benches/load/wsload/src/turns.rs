@@ -25,6 +25,8 @@ pub struct Plan {
     pub sessions: usize,
     /// Turns before a loop moves on to a fresh session; keeps the context of a turn bounded.
     pub per_session: u64,
+    /// Before each next message of a connection, as a person thinks; turns are not a closed loop then.
+    pub think: Duration,
     pub warmup: Duration,
     /// The measured time; with `count` only its upper bound.
     pub duration: Duration,
@@ -212,6 +214,9 @@ async fn converse(plan: &Plan, mut conn: WsConn, loops: Vec<Loop>, tally: &Tally
             tally.tokens.fetch_add(notice.data.tokens_used, Relaxed);
             tally.last_ns.fetch_max(now, Relaxed);
         }
+        if !plan.think.is_zero() {
+            tokio::time::sleep(plan.think).await;
+        }
         if tally.may_begin(plan.count) {
             begin(plan, &mut conn, one, &mut sessions, &mut pending, base).await?;
         }
@@ -250,6 +255,7 @@ mod tests {
             conns: 1,
             sessions: 1,
             per_session,
+            think: Duration::ZERO,
             warmup: Duration::ZERO,
             duration: Duration::ZERO,
             count: None,

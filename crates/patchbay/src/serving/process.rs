@@ -15,7 +15,7 @@ use super::activation;
 use super::notify::Notify;
 use super::replacement::Replacement;
 use super::signals::{Asked, Signals};
-use super::store::{Patience, Waiting, is_away};
+use super::store::{Patience, Waiting, is_away, may_begin_again};
 use crate::compose;
 use crate::gateway::{Gateway, Left};
 use crate::handover::{Candidate, Desk, Offer, Outcome};
@@ -122,7 +122,7 @@ impl Process {
                     self.open_desk();
                     return Ok(Started::Serving(self.accept(gateway)?));
                 }
-                Err(error) if !is_file && is_away(&error) => {
+                Err(error) if !is_file && may_begin_again(&error) => {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "the database went away while the gateway was starting"

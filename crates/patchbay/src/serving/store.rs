@@ -49,6 +49,12 @@ pub fn is_away(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Unavailable(_))))
 }
 
+/// A gateway on a store that all nodes share may be made anew after this: the store went away, or stayed
+/// away for so long that the other nodes took this one for dead.
+pub fn may_begin_again(error: &anyhow::Error) -> bool {
+    is_away(error) || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::FencedOff)))
+}
+
 /// What a wait is told to and served with.
 pub struct Waiting<'a> {
     pub prepared: &'a Prepared,

@@ -120,7 +120,8 @@ impl Drop for Gateway {
     }
 }
 
-async fn complete(State(answer): State<Bytes>) -> Response {
+/// Takes the request whole before it answers: a server that does not resets the connection.
+async fn complete(State(answer): State<Bytes>, _request: Bytes) -> Response {
     let text = String::from_utf8_lossy(&answer);
     let chunk = |delta: Value, finish: Value| {
         let event = json!({ "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] });
@@ -162,6 +163,17 @@ impl Client {
                 None => Ok(frame["result"].clone()),
                 Some(code) => Err((code, error["message"].to_string())),
             };
+        }
+    }
+
+    /// Reads, and so answers pings, as long as `other` takes.
+    pub async fn listen_during(&mut self, other: impl Future<Output = ()>) {
+        tokio::pin!(other);
+        loop {
+            tokio::select! {
+                () = &mut other => return,
+                frame = self.socket.next() => drop(frame.expect("the socket is open").expect("the socket is open")),
+            }
         }
     }
 
