@@ -19,6 +19,7 @@ use crate::PostgresOptions;
 use crate::address::Address;
 use crate::known::Known;
 use crate::link::Link;
+use crate::rows::{Kind, gather};
 use crate::values::Value;
 
 /// A connection with all repositories on it. Belongs to one thread.
@@ -45,6 +46,8 @@ pub enum Step {
     /// `BEGIN`, `SAVEPOINT` and the like.
     Control(&'static str),
     Statement(Statement, Vec<Value>),
+    /// One row of a statement for many.
+    Row(Statement, Kind, Vec<Value>),
 }
 
 /// Rows that came, and the number of rows that were changed.
@@ -69,6 +72,15 @@ impl Database {
         self.check()?;
         let statement = self.prepared(sql)?;
         self.unsent.borrow_mut().push(Step::Statement(statement, values));
+        Ok(())
+    }
+
+    /// As [`Database::defer`], for a row that goes out with others of its kind. Until something is asked,
+    /// rows are written in the order of their kinds.
+    pub fn defer_row(&self, kind: Kind, row: Vec<Value>) -> Result<(), StoreError> {
+        self.check()?;
+        let statement = self.prepared(kind.sql())?;
+        self.unsent.borrow_mut().push(Step::Row(statement, kind, row));
         Ok(())
     }
 
@@ -132,7 +144,7 @@ impl Database {
     }
 
     fn exchange(&self, questions: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Answer>, StoreError> {
-        let steps = self.unsent.take();
+        let steps = gather(self.unsent.take());
         let exchanged = exchange(self.link.client(), &steps, &questions);
         match self.link.wait(exchanged).map_err(|error| self.fail(error))? {
             Ok(Ok(answers)) => Ok(answers),
@@ -224,7 +236,9 @@ async fn exchange(
 async fn run(client: &Client, step: &Step) -> Result<(), Error> {
     match step {
         Step::Control(sql) => client.batch_execute(sql).await,
-        Step::Statement(statement, values) => answer(client, statement, values).await.map(drop),
+        Step::Statement(statement, values) | Step::Row(statement, _, values) => {
+            answer(client, statement, values).await.map(drop)
+        }
     }
 }
 

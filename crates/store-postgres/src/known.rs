@@ -23,8 +23,9 @@ pub struct Known {
     has_changed: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRun {
+    pub session: SessionKey,
     pub is_over: bool,
     pub owner: Fence,
     pub has_inputs: bool,
@@ -46,12 +47,12 @@ impl Known {
         Some(end + 1)
     }
 
-    pub fn run(&self, id: &RunId) -> Option<Option<KnownRun>> {
-        self.runs.get(id).copied()
+    pub fn run(&self, id: &RunId) -> Option<Option<&KnownRun>> {
+        self.runs.get(id).map(Option::as_ref)
     }
 
     /// The run is there and nothing hangs on it of what `hangs` looks at.
-    pub fn has_none(&self, id: &RunId, hangs: impl FnOnce(KnownRun) -> bool) -> bool {
+    pub fn has_none(&self, id: &RunId, hangs: impl FnOnce(&KnownRun) -> bool) -> bool {
         self.run(id).flatten().is_some_and(|run| !hangs(run))
     }
 
@@ -76,10 +77,11 @@ impl Known {
 
     pub fn insert_run(&mut self, run: &Run) {
         self.has_changed = true;
-        let known = KnownRun { is_over: run.state.is_over(), owner: run.owner, has_inputs: false, has_calls: false };
+        let (session, is_over) = (run.session_key.clone(), run.state.is_over());
+        let known = KnownRun { session, is_over, owner: run.owner, has_inputs: false, has_calls: false };
         self.runs.insert(run.id.clone(), Some(known));
         self.owners.remove(&run.session_key);
-        if !known.is_over {
+        if !is_over {
             // The last unfinished run of its session, which says whose that is.
             self.owners.insert(run.session_key.clone(), Some(run.owner));
         }
@@ -87,9 +89,14 @@ impl Known {
 
     pub fn update_run(&mut self, run: &Run) {
         self.has_changed = true;
-        if let Some(Some(known)) = self.runs.get_mut(&run.id) {
-            (known.is_over, known.owner) = (run.state.is_over(), run.owner);
-        }
+        let Some(Some(known)) = self.runs.get_mut(&run.id) else {
+            // It may have been another session's.
+            self.owners.clear();
+            return;
+        };
+        (known.is_over, known.owner) = (run.state.is_over(), run.owner);
+        let former = std::mem::replace(&mut known.session, run.session_key.clone());
+        self.owners.remove(&former);
         self.owners.remove(&run.session_key);
     }
 

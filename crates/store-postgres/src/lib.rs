@@ -25,6 +25,7 @@ mod questions;
 mod readers;
 mod reconnect;
 mod refusal;
+mod rows;
 mod runs;
 mod search;
 mod sessions;

@@ -1,5 +1,7 @@
 //! Rows of transcripts.
 
+use std::sync::LazyLock;
+
 use model::{Content, Message, MessageId, NewMessage, RunId, SessionId, SessionKey, Timestamp};
 use store::backend::numbers::{bound, limit, stored};
 use store::backend::rows::{Extra, role_condition};
@@ -8,6 +10,7 @@ use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery,
 use crate::columns::{self, count, get, text_if_any};
 use crate::connection::Database;
 use crate::message_rows::{COLUMNS, message};
+use crate::rows::{Column, Kind, given, names};
 use crate::search;
 use crate::values::{Value, json, values};
 
@@ -78,6 +81,36 @@ const NEXT_SEQ: &str = "COALESCE((SELECT MAX(seq) FROM messages WHERE session_id
 const NOTE: &str = "INSERT INTO transcripts (session_id, session_key, agent_id)";
 const UNLESS_NOTED: &str = "ON CONFLICT (session_id) DO NOTHING";
 
+/// The columns of [`message_values`], and the place.
+const WRITTEN: [Column; 10] = [
+    ("message_id", "text"),
+    ("session_id", "text"),
+    ("run_id", "text"),
+    ("role", "text"),
+    ("created_at", "bigint"),
+    ("tokens", "bigint"),
+    ("content", "text"),
+    ("extra", "text"),
+    ("words", "text"),
+    ("seq", "bigint"),
+];
+
+/// Messages whose ids and places are free. Should one not be, the statement fails and takes the transaction with it.
+pub static APPEND_ALL: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO messages ({}) SELECT message_id, session_id, run_id, role, created_at, tokens, content, extra, \
+         CAST(words AS tsvector), seq FROM {}",
+        names(&WRITTEN),
+        given(&WRITTEN)
+    )
+});
+
+const NOTED: [Column; 3] = [("session_id", "text"), ("session_key", "text"), ("agent_id", "text")];
+
+pub static NOTE_ALL: LazyLock<String> = LazyLock::new(|| {
+    format!("INSERT INTO transcripts ({}) SELECT * FROM {} {UNLESS_NOTED}", names(&NOTED), given(&NOTED))
+});
+
 /// The first nine parameters of a statement that writes a message.
 fn message_values(
     session: &SessionId,
@@ -143,8 +176,7 @@ impl Database {
         Ok(given)
     }
 
-    /// Puts a message where nothing is. Its id and its place are known to be free; should they not be, the
-    /// statement fails and takes the transaction with it.
+    /// Puts a message where nothing is. Its id and its place are known to be free.
     fn append_at(
         &self,
         (key, session): (&SessionKey, &SessionId),
@@ -154,11 +186,9 @@ impl Database {
         at: Timestamp,
         body: &NewMessage,
     ) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
-            VALUES ($1, $2, $10, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector))";
-        let mut values = message_values(session, id, run, at, body)?;
-        values.push(Value::from(place));
-        self.defer(sql, values)?;
+        let mut row = message_values(session, id, run, at, body)?;
+        row.push(Value::from(place));
+        self.defer_row(Kind::Message, row)?;
         if place == 1 {
             self.note_transcript(key, session)?;
         }
@@ -167,8 +197,7 @@ impl Database {
     }
 
     fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
-        let sql = format!("{NOTE} VALUES ($1, $2, $3) {UNLESS_NOTED}");
-        self.defer(&sql, values![session.as_str(), key.as_str(), key.agent().as_str()])
+        self.defer_row(Kind::Transcript, values![session.as_str(), key.as_str(), key.agent().as_str()])
     }
 }
 

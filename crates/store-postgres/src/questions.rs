@@ -15,7 +15,7 @@ const OWNERS: &str = "SELECT k, COALESCE(\
     (SELECT owner FROM session_holds JOIN nodes ON fence = owner WHERE session_key = k)) FROM unnest($1::text[]) k";
 
 const RUNS: &str = "SELECT run_id, is_over, owner, EXISTS (SELECT 1 FROM run_inputs i WHERE i.run_id = r.run_id), \
-    EXISTS (SELECT 1 FROM tool_calls c WHERE c.run_id = r.run_id) FROM runs r WHERE run_id = ANY($1)";
+    EXISTS (SELECT 1 FROM tool_calls c WHERE c.run_id = r.run_id), session_key FROM runs r WHERE run_id = ANY($1)";
 
 const ENDS: &str =
     "SELECT k, COALESCE((SELECT MAX(seq) FROM messages WHERE session_id = k), 0) FROM unnest($1::text[]) k";
@@ -99,6 +99,7 @@ fn take_runs(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(
     known.runs.extend(foresight.runs.iter().map(|id| (id.clone(), None)));
     for row in rows {
         let run = KnownRun {
+            session: SessionKey::trusted(text(row, 5)?),
             is_over: get(row, 1)?,
             owner: Fence(count(row, 2)?),
             has_inputs: get(row, 3)?,

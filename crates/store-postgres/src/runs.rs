@@ -1,5 +1,7 @@
 //! Rows of runs and of the input that waits for them.
 
+use std::sync::LazyLock;
+
 use model::{
     AgentId, Fence, InputId, MessageId, ModelRef, Run, RunError, RunId, RunState, SessionId, SessionKey, Timestamp,
 };
@@ -10,20 +12,79 @@ use tokio_postgres::Row;
 
 use crate::columns::{count, json, json_if_any, small_count, text, text_if_any, time, time_if_any, word};
 use crate::connection::Database;
+use crate::rows::{Column, Kind, assigned, given, names};
 use crate::values::{self, Value, values};
 
 const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
     started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting, owner";
 
-const INSERT: &str = "INSERT INTO runs (run_id, session_key, session_id, agent_id, state, is_over, message_id, started_by, origin, \
-    options, model, accepted_at, started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, \
-    error_message, response, awaiting, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-    $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+/// The columns that a run is written with, in the order of [`row`].
+const WRITTEN: [Column; 24] = [
+    ("run_id", "text"),
+    ("session_key", "text"),
+    ("session_id", "text"),
+    ("agent_id", "text"),
+    ("state", "text"),
+    ("is_over", "bool"),
+    ("message_id", "text"),
+    ("started_by", "text"),
+    ("origin", "text"),
+    ("options", "text"),
+    ("model", "text"),
+    ("accepted_at", "bigint"),
+    ("started_at", "bigint"),
+    ("ended_at", "bigint"),
+    ("iterations", "bigint"),
+    ("usage", "text"),
+    ("next_seq", "bigint"),
+    ("end_reason", "text"),
+    ("stop_cause", "text"),
+    ("error_kind", "text"),
+    ("error_message", "text"),
+    ("response", "text"),
+    ("awaiting", "text"),
+    ("owner", "bigint"),
+];
 
-/// All columns that a run has but its id and `stop_cause`. Index entries are rewritten only for values that change.
-const ASSIGNED: &str = "session_key = $2, session_id = $3, agent_id = $4, state = $5, is_over = $6, message_id = $7, started_by = $8, \
-    origin = $9, options = $10, model = $11, accepted_at = $12, started_at = $13, ended_at = $14, iterations = $15, usage = $16, \
-    next_seq = $17, end_reason = $18, error_kind = $20, error_message = $21, response = $22, awaiting = $23, owner = $24";
+/// Runs whose ids are free.
+pub static INSERT_ALL: LazyLock<String> =
+    LazyLock::new(|| format!("INSERT INTO runs ({}) SELECT * FROM {}", names(&WRITTEN), given(&WRITTEN)));
+
+static INSERT_IF_FREE: LazyLock<String> = LazyLock::new(|| {
+    let values = (1..=WRITTEN.len()).map(|at| format!("${at}")).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO runs ({}) VALUES ({values}) ON CONFLICT (run_id) DO NOTHING", names(&WRITTEN))
+});
+
+/// Index entries are rewritten only for values that change.
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    let assigned = assigned(&WRITTEN, |_, at| format!("${at}"));
+    format!("UPDATE runs SET {assigned} WHERE run_id = $1")
+});
+
+/// A run that goes on keeps the wish to stop it that was written down meanwhile; one that ends says itself why.
+static UPDATE_UNFINISHED: LazyLock<String> = LazyLock::new(|| {
+    let assigned = assigned(&WRITTEN, |name, at| match name {
+        "stop_cause" => format!("CASE WHEN $6 THEN ${at} ELSE COALESCE(${at}, stop_cause) END"),
+        _ => format!("${at}"),
+    });
+    format!("UPDATE runs SET {assigned} WHERE run_id = $1 AND NOT is_over AND owner = $24")
+});
+
+/// The same for runs of which it is known that they are there, not over and their owner's. Should one not be
+/// so after all, the division takes the transaction with it.
+pub static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
+    let assigned = assigned(&WRITTEN, |name, _| match name {
+        "stop_cause" => {
+            String::from("CASE WHEN n.is_over THEN n.stop_cause ELSE COALESCE(n.stop_cause, r.stop_cause) END")
+        }
+        _ => format!("n.{name}"),
+    });
+    format!(
+        "WITH changed AS (UPDATE runs r SET {assigned} FROM {} WHERE r.run_id = n.run_id AND NOT r.is_over \
+         AND r.owner = n.owner RETURNING 1) SELECT 1 / (COUNT(*) = cardinality($1))::int FROM changed",
+        given(&WRITTEN)
+    )
+});
 
 /// Runs that no living node drives.
 const ORPHANED: &str = "NOT is_over AND NOT EXISTS (SELECT 1 FROM nodes WHERE fence = owner)";
@@ -63,7 +124,7 @@ fn run(row: &Row) -> Result<Run, StoreError> {
     })
 }
 
-/// The parameters of every statement that writes a whole run.
+/// The values of [`WRITTEN`].
 fn row(run: &Run) -> Result<Vec<Value>, StoreError> {
     Ok(values![
         run.id.as_str(),
@@ -136,12 +197,12 @@ impl RunQueries for Database {
 
 impl RunWrites for Database {
     fn insert(&self, run: &Run) -> Result<(), StoreError> {
-        let known = self.known.borrow().run(&run.id);
-        match known {
+        let is_known = self.known.borrow().run(&run.id).map(|known| known.is_some());
+        match is_known {
             // Its id is free; should it not be, the statement fails and takes the transaction with it.
-            Some(None) => self.defer(INSERT, row(run)?)?,
-            Some(Some(_)) => return Err(is_there(run)),
-            None if self.execute(&format!("{INSERT} ON CONFLICT (run_id) DO NOTHING"), row(run)?)? == 0 => {
+            Some(false) => self.defer_row(Kind::NewRun, row(run)?)?,
+            Some(true) => return Err(is_there(run)),
+            None if self.execute(&INSERT_IF_FREE, row(run)?)? == 0 => {
                 return Err(is_there(run));
             }
             None => {}
@@ -151,30 +212,22 @@ impl RunWrites for Database {
     }
 
     fn update(&self, run: &Run) -> Result<bool, StoreError> {
-        let sql = format!("UPDATE runs SET {ASSIGNED}, stop_cause = $19 WHERE run_id = $1");
-        let mut known = self.known.borrow_mut();
-        known.forget_owners();
-        known.update_run(run);
-        drop(known);
-        Ok(self.execute(&sql, row(run)?)? > 0)
+        self.known.borrow_mut().update_run(run);
+        Ok(self.execute(&UPDATE, row(run)?)? > 0)
     }
 
     fn update_unfinished(&self, run: &Run) -> Result<bool, StoreError> {
-        // A run that goes on keeps the wish to stop it that was written down meanwhile; one that ends says itself why.
-        let sql = format!(
-            "UPDATE runs SET {ASSIGNED}, stop_cause = CASE WHEN $6 THEN $19 ELSE COALESCE($19, stop_cause) END \
-             WHERE run_id = $1 AND NOT is_over AND owner = $24"
-        );
-        let known = self.known.borrow().run(&run.id);
-        let is_updated = match known {
-            Some(Some(known)) if !known.is_over && known.owner == run.owner => {
-                // Should it not be there after all, dividing by the number of rows takes the transaction with it.
-                let sure = format!("WITH updated AS ({sql} RETURNING 1) SELECT 1 / COUNT(*) FROM updated");
-                self.defer(&sure, row(run)?)?;
+        let known = self.known.borrow();
+        let may_change =
+            known.run(&run.id).map(|known| known.is_some_and(|known| !known.is_over && known.owner == run.owner));
+        drop(known);
+        let is_updated = match may_change {
+            Some(true) => {
+                self.defer_row(Kind::RunChange, row(run)?)?;
                 true
             }
-            Some(_) => false,
-            None => self.execute(&sql, row(run)?)? > 0,
+            Some(false) => false,
+            None => self.execute(&UPDATE_UNFINISHED, row(run)?)? > 0,
         };
         if is_updated {
             self.known.borrow_mut().update_run(run);

@@ -1,5 +1,7 @@
 //! Rows of sessions.
 
+use std::sync::LazyLock;
+
 use model::{Session, SessionId, SessionKey, SessionKind, Timestamp};
 use store::backend::numbers::{bound, limit, stored};
 use store::{SessionFilter, SessionPage, SessionQueries, SessionWrites, StoreError};
@@ -7,11 +9,41 @@ use tokio_postgres::Row;
 
 use crate::columns::{count, get, json, text, time, time_if_any};
 use crate::connection::Database;
+use crate::rows::{Column, Kind, assigned, given, names};
 use crate::values::{self, Value, values};
 
 pub const COLUMNS: &str = "session_key, session_id, created_at, updated_at, message_count, token_count, input_tokens, \
     output_tokens, last_compaction, aborted_last_run, settings";
 pub const COLUMN_COUNT: usize = 11;
+
+/// The columns that a session is written with. Its key never changes, nor what follows from it.
+const FROM_KEY: [Column; 4] =
+    [("session_key", "text"), ("agent_id", "text"), ("channel", "text"), ("ephemeral", "bool")];
+const CHANGING: [Column; 13] = [
+    ("session_id", "text"),
+    ("created_at", "bigint"),
+    ("updated_at", "bigint"),
+    ("message_count", "bigint"),
+    ("token_count", "bigint"),
+    ("input_tokens", "bigint"),
+    ("output_tokens", "bigint"),
+    ("last_compaction", "bigint"),
+    ("aborted_last_run", "bool"),
+    ("label", "text"),
+    ("label_folded", "text"),
+    ("spawned_by", "text"),
+    ("settings", "text"),
+];
+
+pub static PUT_ALL: LazyLock<String> = LazyLock::new(|| {
+    let written = [FROM_KEY.as_slice(), &CHANGING].concat();
+    let changed = assigned(&CHANGING, |name, _| format!("EXCLUDED.{name}"));
+    format!(
+        "INSERT INTO sessions ({}) SELECT * FROM {} ON CONFLICT (session_key) DO UPDATE SET {changed}",
+        names(&written),
+        given(&written)
+    )
+});
 
 pub fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
@@ -103,20 +135,14 @@ impl SessionQueries for Database {
 
 impl SessionWrites for Database {
     fn put(&self, session: &Session) -> Result<(), StoreError> {
-        let sql = "INSERT INTO sessions (session_key, session_id, agent_id, channel, ephemeral, created_at, updated_at, message_count, \
-            token_count, input_tokens, output_tokens, last_compaction, aborted_last_run, label, label_folded, spawned_by, settings) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
-            ON CONFLICT (session_key) DO UPDATE SET session_id = $2, created_at = $6, updated_at = $7, message_count = $8, \
-            token_count = $9, input_tokens = $10, output_tokens = $11, last_compaction = $12, aborted_last_run = $13, label = $14, \
-            label_folded = $15, spawned_by = $16, settings = $17";
         let settings = &session.settings;
         self.known.borrow_mut().put_session(session);
-        let values = values![
+        let row = values![
             session.key.as_str(),
-            session.id.as_str(),
             session.key.agent().as_str(),
             session.key.channel(),
             session.key.kind() == SessionKind::Ephemeral,
+            session.id.as_str(),
             session.created_at.as_ms(),
             session.updated_at.as_ms(),
             stored(session.message_count)?,
@@ -130,7 +156,7 @@ impl SessionWrites for Database {
             settings.spawned_by.as_ref().map(SessionKey::as_str),
             values::json(settings)?,
         ];
-        self.defer(sql, values)
+        self.defer_row(Kind::Session, row)
     }
 
     fn delete(&self, key: &SessionKey) -> Result<Option<u64>, StoreError> {

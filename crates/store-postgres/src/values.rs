@@ -15,7 +15,7 @@ const NUL_ESCAPED: &str = "\u{10}\u{11}";
 const ESCAPE_ESCAPED: &str = "\u{10}\u{12}";
 
 /// A value, owned so that its statement can be sent later.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -23,6 +23,8 @@ pub enum Value {
     Text(String),
     Ints(Vec<i64>),
     Texts(Vec<String>),
+    /// The values of one column, for many rows.
+    Column(Vec<Value>),
 }
 
 /// What is stored is nobody's business: drivers write the values of statements to the log.
@@ -41,6 +43,7 @@ impl ToSql for Value {
             (Value::Text(value), &Type::TEXT) => value.to_sql(ty, out),
             (Value::Ints(values), &Type::INT8_ARRAY) => values.to_sql(ty, out),
             (Value::Texts(values), &Type::TEXT_ARRAY) => values.to_sql(ty, out),
+            (Value::Column(values), _) => values.to_sql(ty, out),
             _ => Err(format!("a parameter of type {ty} was given another value").into()),
         }
     }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{
-    Fence, InputId, MessageId, NewMessage, Run, RunId, RunState, SessionId, SessionKey, ToolCallRecord, ToolCallState,
+    Fence, InputId, MessageId, NewMessage, Run, RunId, RunState, SessionId, SessionKey, StopCause, ToolCallRecord,
+    ToolCallState,
 };
 use serde_json::json;
 
@@ -12,8 +13,28 @@ use super::rows::{at, key, run, session};
 use crate::{Foresight, MessagePage, NewNode, Outcome, PendingInput, Snapshot, StoreError, Tx, WriteJob};
 
 const UNITS: usize = 160;
+/// Seeds of units that do everything, and from there on of units that only write what many units write.
+const SEEDS: u64 = 8;
+const BUSY_FROM: u64 = 5;
 /// So few that units meet each other's rows again and again.
 const NAMES: u64 = 3;
+/// Units of which busy ones have the same names; then there are others, because what has ended stays so.
+const FELLOWS: usize = 4;
+
+/// What units do, and what they do it to.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    is_busy: bool,
+    /// Names begin with this number.
+    first: u64,
+}
+
+impl Manner {
+    fn of(seed: u64, number: usize) -> Self {
+        let is_busy = seed >= BUSY_FROM;
+        Self { is_busy, first: if is_busy { 1000 * seed + (number / FELLOWS) as u64 } else { 0 } }
+    }
+}
 
 /// Rows of one of two sides, which must not differ but for the names.
 #[derive(Debug, Clone, Copy)]
@@ -48,16 +69,16 @@ impl Side {
     }
 
     /// What a unit may or may not ask for, as chance has it.
-    fn foresight(self, dice: &mut Dice) -> Foresight {
+    fn foresight(self, dice: &mut Dice, first: u64) -> Foresight {
         let mut all = Foresight::default();
-        for number in 0..NAMES {
+        for number in first..first + NAMES {
             let mut one = Foresight {
                 sessions: vec![self.session(number)],
                 transcripts: vec![self.transcript(number)],
                 runs: vec![self.run(number)],
-                messages: (0..2 * NAMES).map(|number| self.message(number)).collect(),
+                messages: (first..first + 2 * NAMES).map(|number| self.message(number)).collect(),
             };
-            match dice.roll(4) {
+            match dice.roll(8) {
                 0 => one.sessions.clear(),
                 1 => one.runs.clear(),
                 2 => one.messages.clear(),
@@ -69,15 +90,23 @@ impl Side {
     }
 
     /// Asks or changes something; gives the answer in words.
-    fn act(self, tx: &dyn Tx, dice: &mut Dice, nodes: [Fence; 2]) -> Result<String, StoreError> {
-        let (name, other) = (dice.roll(NAMES), dice.roll(NAMES));
+    fn act(
+        self,
+        tx: &dyn Tx,
+        dice: &mut Dice,
+        nodes: [Fence; 2],
+        Manner { is_busy, first }: Manner,
+    ) -> Result<String, StoreError> {
+        let (name, other) = (first + dice.roll(NAMES), first + dice.roll(NAMES));
         let node = if dice.roll(2) == 0 { nodes[0] } else { nodes[1] };
         let (key, transcript, id) = (self.session(name), self.transcript(name), self.run(other));
         let place = (&key, &transcript);
-        let message = self.message(dice.roll(2 * NAMES));
+        let message = self.message(first + dice.roll(2 * NAMES));
         let state = if dice.roll(3) == 0 { RunState::Completed } else { RunState::Running };
-        let row = Run { owner: node, state, ..run(id.as_str(), key.as_str()) };
-        Ok(match dice.roll(24) {
+        let stop_cause = (dice.roll(2) == 0).then_some(StopCause::Timeout);
+        let row = Run { owner: node, state, stop_cause, ..run(id.as_str(), key.as_str()) };
+        let what = if is_busy { [2, 4, 10, 13, 13][dice.roll(5) as usize] } else { dice.roll(24) };
+        Ok(match what {
             0 | 1 => format!("{:?}", tx.sessions().get(&key)?),
             2 => format!(
                 "{:?}",
@@ -91,8 +120,8 @@ impl Side {
             7 => format!("{:?}", tx.messages_mut().transfer(&message, place)),
             8 => format!("{:?}", tx.messages_mut().clear(&transcript, false)),
             9 => format!("{:?}", tx.messages_mut().remove_head(&transcript, 1)),
-            10 | 11 => format!("{:?}", tx.runs_mut().insert(&row)),
-            12 => format!("{:?}", tx.runs_mut().update(&row)),
+            10 => format!("{:?}", tx.runs_mut().insert(&row)),
+            11 | 12 => format!("{:?}", tx.runs_mut().update(&row)),
             13..=15 => format!("{:?}", tx.runs_mut().update_unfinished(&row)),
             16 => format!("{:?}", tx.runs().get(&id)?),
             17 => format!("{:?}", tx.nodes().owner_of(&key)?),
@@ -113,9 +142,9 @@ impl Side {
     }
 
     /// Everything that is stored of this side.
-    fn everything(self, snapshot: &dyn Snapshot) -> Result<String, StoreError> {
+    fn everything(self, snapshot: &dyn Snapshot, seed: u64) -> Result<String, StoreError> {
         let mut all = String::new();
-        for number in 0..NAMES {
+        for number in Manner::of(seed, 0).first..Manner::of(seed, UNITS).first + NAMES {
             let (key, id) = (self.session(number), self.run(number));
             let messages = snapshot.messages().page(&self.transcript(number), &MessagePage::default())?;
             all += &format!("{:?} {messages:?}\n", snapshot.sessions().get(&key)?);
@@ -155,14 +184,14 @@ fn node(name: &str) -> NewNode {
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// A unit that does what chance says, and keeps it or not.
-fn unit(side: Side, number: usize, seed: u64, nodes: [Fence; 2], told: &Told) -> WriteJob {
+fn unit(side: Side, number: usize, seed: u64, nodes: [Fence; 2], manner: Manner, told: &Told) -> WriteJob {
     let told = Arc::clone(told);
     let tell = move |words: String| told.lock().unwrap_or_else(PoisonError::into_inner)[number].push_str(&words);
     Box::new(move |tx| {
         let tx = tx.expect("the store is open");
         let mut dice = Dice::new(seed);
         for _ in 0..=dice.roll(5) {
-            tell(side.act(tx, &mut dice, nodes).expect("answers") + "; ");
+            tell(side.act(tx, &mut dice, nodes, manner).expect("answers") + "; ");
         }
         let is_kept = dice.roll(5) > 0;
         let finish = Box::new(move |ended| tell(format!("{is_kept} {ended:?}")));
@@ -170,21 +199,31 @@ fn unit(side: Side, number: usize, seed: u64, nodes: [Fence; 2], told: &Told) ->
     })
 }
 
-/// Units that say beforehand what they ask for, and as many that do not, do the same to rows of their own.
+/// Units that say beforehand what they ask for, and as many that do not, do the same to rows of their own:
+/// in turn, or one after the other, so that many meet in one transaction that say so.
 pub async fn what_is_foreseen_changes_no_answer(place: &dyn Reopen) {
     let store = place.open().await;
     let nodes = write(&store, |tx| Ok([tx.nodes_mut().join(&node("a"))?, tx.nodes_mut().join(&node("b"))?])).await;
-    for seed in 1..=4 {
+    for seed in 1..=SEEDS {
         let mut dice = Dice::new(seed);
         let [with, without] = [(); 2].map(|()| Told::new(Mutex::new(vec![String::new(); UNITS])));
+        let mut later = Vec::new();
         for number in 0..UNITS {
-            let foresight = FORESEEN.foresight(&mut dice);
+            let manner = Manner::of(seed, number);
+            let foresight = FORESEEN.foresight(&mut dice, manner.first);
             let seed = dice.roll(u64::MAX);
-            store.submit_foreseen(unit(FORESEEN, number, seed, nodes, &with), foresight).await;
-            store.submit(unit(UNFORESEEN, number, seed, nodes, &without)).await;
+            store.submit_foreseen(unit(FORESEEN, number, seed, nodes, manner, &with), foresight).await;
+            later.push(unit(UNFORESEEN, number, seed, nodes, manner, &without));
+            if !manner.is_busy {
+                store.submit(later.remove(0)).await;
+            }
+        }
+        for unit in later {
+            store.submit(unit).await;
         }
         // Of two that are queued the first is told first.
-        let stored = write(&store, |tx| Ok([FORESEEN.everything(tx)?, UNFORESEEN.everything(tx)?])).await;
+        let stored =
+            write(&store, move |tx| Ok([FORESEEN.everything(tx, seed)?, UNFORESEEN.everything(tx, seed)?])).await;
         let lines = |told: &Told| told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (number, (with, without)) in lines(&with).iter().zip(lines(&without)).enumerate() {
             assert_eq!(*with, UNFORESEEN.as_foreseen(&without), "seed {seed}, unit {number}");
