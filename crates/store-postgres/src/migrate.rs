@@ -11,6 +11,7 @@ use crate::values::values;
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "kept", sql: include_str!("../migrations/0002_kept.sql") },
+    Migration { name: "sessions_by_hour", sql: include_str!("../migrations/0003_sessions_by_hour.sql") },
 ];
 
 /// What nodes that start at the same time lock, so that one of them makes the schema: "patchmig" in ASCII.
@@ -135,8 +136,8 @@ mod tests {
     fn migrations_keep_their_content() {
         let sums: Vec<(&str, String)> =
             MIGRATIONS.iter().map(|migration| (migration.name, checksum(migration.sql))).collect();
-        let expected = [("initial", "ec5393cb2654ee94"), ("kept", "94ed570516463a3c")];
+        let expected = [("initial", "ec5393cb2654ee94"), ("kept", "94ed570516463a3c"), ("sessions_by_hour", "7d768e0de33d46cc")];
         assert_eq!(sums, expected.map(|(name, sum)| (name, sum.to_owned())));
-        assert_eq!(newest_version(), 2);
+        assert_eq!(newest_version(), 3);
     }
 }

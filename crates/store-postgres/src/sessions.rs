@@ -45,6 +45,9 @@ pub static PUT_ALL: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The hour has an index; within it there is little to sort.
+const NEWEST_FIRST: &str = "updated_hour DESC, updated_at DESC, session_key";
+
 pub fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         key: SessionKey::trusted(text(row, 0)?),
@@ -115,15 +118,15 @@ impl SessionQueries for Database {
         values.push(Value::from(bound(filter.offset)));
         let (last, offset) = (values.len() - 1, values.len());
         let sql = format!(
-            "SELECT {COLUMNS} FROM sessions {condition} ORDER BY updated_at DESC, session_key LIMIT ${last} OFFSET ${offset}"
+            "SELECT {COLUMNS} FROM sessions {condition} ORDER BY {NEWEST_FIRST} LIMIT ${last} OFFSET ${offset}"
         );
         let sessions = self.rows(&sql, values, session)?;
         Ok(SessionPage { sessions, total })
     }
 
     fn idle_since(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionKey>, StoreError> {
-        let sql = "SELECT session_key FROM sessions WHERE NOT ephemeral AND updated_at < $1 \
-            ORDER BY updated_at, session_key LIMIT $2";
+        let sql = "SELECT session_key FROM sessions WHERE NOT ephemeral AND updated_hour <= $1 / 3600000 AND updated_at < $1 \
+            ORDER BY updated_hour, updated_at, session_key LIMIT $2";
         self.rows(sql, values![before.as_ms(), limit], key)
     }
 
