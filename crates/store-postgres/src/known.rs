@@ -6,7 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::{Fence, MessageId, Run, RunId, Session, SessionId, SessionKey};
+use model::{Fence, Message, MessageId, Run, RunId, Session, SessionId, SessionKey};
+use store::Seen;
 
 #[derive(Debug, Default)]
 pub struct Known {
@@ -19,6 +20,10 @@ pub struct Known {
     /// `None` for one that is not there.
     pub runs: HashMap<RunId, Option<KnownRun>>,
     pub free_messages: HashSet<MessageId>,
+    /// In the order in which they were accepted.
+    pub unfinished: HashMap<SessionKey, Vec<Run>>,
+    /// What was seen of a transcript, and what came behind that; `None` when it does not begin so any more.
+    pub behind: HashMap<SessionId, (Seen, Option<Vec<Message>>)>,
     /// Something was written since the last mark.
     has_changed: bool,
 }
@@ -51,6 +56,14 @@ impl Known {
         self.runs.get(id).map(Option::as_ref)
     }
 
+    pub fn unfinished(&self, session: &SessionKey) -> Option<&Vec<Run>> {
+        self.unfinished.get(session)
+    }
+
+    pub fn behind(&self, session: &SessionId, seen: &Seen) -> Option<&Option<Vec<Message>>> {
+        self.behind.get(session).filter(|(known, _)| known == seen).map(|(_, behind)| behind)
+    }
+
     /// The run is there and nothing hangs on it of what `hangs` looks at.
     pub fn has_none(&self, id: &RunId, hangs: impl FnOnce(&KnownRun) -> bool) -> bool {
         self.run(id).flatten().is_some_and(|run| !hangs(run))
@@ -64,6 +77,7 @@ impl Known {
     pub fn append(&mut self, message: &MessageId, session: &SessionId, place: i64) {
         self.has_changed = true;
         self.free_messages.remove(message);
+        self.behind.remove(session);
         if let Some(end) = self.ends.get_mut(session) {
             *end = place;
         }
@@ -73,6 +87,7 @@ impl Known {
     pub fn forget_ends(&mut self) {
         self.has_changed = true;
         self.ends.clear();
+        self.behind.clear();
     }
 
     pub fn insert_run(&mut self, run: &Run) {
@@ -81,6 +96,7 @@ impl Known {
         let known = KnownRun { session, is_over, owner: run.owner, has_inputs: false, has_calls: false };
         self.runs.insert(run.id.clone(), Some(known));
         self.owners.remove(&run.session_key);
+        self.unfinished.remove(&run.session_key);
         if !is_over {
             // The last unfinished run of its session, which says whose that is.
             self.owners.insert(run.session_key.clone(), Some(run.owner));
@@ -92,12 +108,15 @@ impl Known {
         let Some(Some(known)) = self.runs.get_mut(&run.id) else {
             // It may have been another session's.
             self.owners.clear();
+            self.unfinished.clear();
             return;
         };
         (known.is_over, known.owner) = (run.state.is_over(), run.owner);
         let former = std::mem::replace(&mut known.session, run.session_key.clone());
-        self.owners.remove(&former);
-        self.owners.remove(&run.session_key);
+        for session in [&former, &run.session_key] {
+            self.owners.remove(session);
+            self.unfinished.remove(session);
+        }
     }
 
     pub fn set_inputs(&mut self, run: &RunId, has_inputs: bool) {

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use crate::columns::{get, json, json_if_any, text, text_if_any, time, word};
 
 pub const COLUMNS: &str = "m.message_id, m.seq, m.run_id, m.created_at, m.role, m.content, m.extra";
+pub const COLUMN_COUNT: usize = 7;
 
 pub fn message(row: &Row) -> Result<Message, StoreError> {
     let extra: Extra = json_if_any(row, 6)?.unwrap_or_default();

@@ -7,12 +7,23 @@ use store::backend::numbers::{bound, limit, stored};
 use store::backend::rows::{Extra, role_condition};
 use store::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen, StoreError};
 
+use tokio_postgres::Row;
+
 use crate::columns::{self, count, get, text_if_any};
 use crate::connection::Database;
 use crate::message_rows::{COLUMNS, message};
 use crate::rows::{Column, Kind, given, names};
 use crate::search;
 use crate::values::{Value, json, values};
+
+/// Whether a transcript begins as it was seen: a row of the number of messages up to the last one seen, that
+/// one's id, and the id of the first.
+pub fn begins_as(seen: &Seen, row: &Row) -> Result<bool, StoreError> {
+    let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
+    Ok(count(row, 0)? == seen.count
+        && last.as_deref() == Some(seen.last.as_str())
+        && first.as_deref() == Some(seen.first.as_str()))
+}
 
 impl MessageQueries for Database {
     fn get(&self, id: &MessageId) -> Result<Option<Message>, StoreError> {
@@ -35,6 +46,9 @@ impl MessageQueries for Database {
     }
 
     fn behind(&self, session: &SessionId, seen: &Seen) -> Result<Option<Vec<Message>>, StoreError> {
+        if let Some(known) = self.known.borrow().behind(session, seen) {
+            return Ok(known.clone());
+        }
         let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = $1 AND seq = $2), \
             (SELECT message_id FROM messages WHERE session_id = $1 ORDER BY seq LIMIT 1) \
             FROM messages WHERE session_id = $1 AND seq <= $2";
@@ -44,10 +58,7 @@ impl MessageQueries for Database {
         let answers = self.ask_all(vec![(sql.to_owned(), place.clone()), (behind, place)])?;
         let [(beginning, _), (messages, _)] = answers.as_slice() else { return Ok(None) };
         let Some(row) = beginning.first() else { return Ok(None) };
-        let (last, first) = (text_if_any(row, 1)?, text_if_any(row, 2)?);
-        let is_same = count(row, 0)? == seen.count
-            && last.as_deref() == Some(seen.last.as_str())
-            && first.as_deref() == Some(seen.first.as_str());
+        let is_same = begins_as(seen, row)?;
         if is_same { messages.iter().map(message).collect::<Result<_, _>>().map(Some) } else { Ok(None) }
     }
 

@@ -136,7 +136,8 @@ mod tests {
     fn migrations_keep_their_content() {
         let sums: Vec<(&str, String)> =
             MIGRATIONS.iter().map(|migration| (migration.name, checksum(migration.sql))).collect();
-        let expected = [("initial", "ec5393cb2654ee94"), ("kept", "94ed570516463a3c"), ("sessions_by_hour", "7d768e0de33d46cc")];
+        let expected =
+            [("initial", "ec5393cb2654ee94"), ("kept", "94ed570516463a3c"), ("sessions_by_hour", "7d768e0de33d46cc")];
         assert_eq!(sums, expected.map(|(name, sum)| (name, sum.to_owned())));
         assert_eq!(newest_version(), 3);
     }

@@ -1,14 +1,15 @@
 //! What a batch asks once for all of its units.
 
 use model::{Fence, MessageId, RunId, SessionId, SessionKey};
-use store::{Foresight, StoreError};
+use store::{Conversation, Foresight, StoreError};
 use tokio_postgres::Row;
 
 use crate::columns::{count, get, text};
 use crate::connection::{Answer, Database};
 use crate::known::{Known, KnownRun};
-use crate::sessions;
+use crate::message_rows::{self, message};
 use crate::values::{Value, values};
+use crate::{messages, runs, sessions};
 
 const OWNERS: &str = "SELECT k, COALESCE(\
     (SELECT owner FROM runs WHERE session_key = k AND NOT is_over ORDER BY ordinal DESC LIMIT 1), \
@@ -22,6 +23,11 @@ const ENDS: &str =
 
 const TAKEN: &str = "SELECT message_id FROM messages WHERE message_id = ANY($1)";
 
+const BEGINNINGS: &str = "SELECT (SELECT COUNT(*) FROM messages WHERE session_id = k AND seq <= s), \
+    (SELECT message_id FROM messages WHERE session_id = k AND seq = s), \
+    (SELECT message_id FROM messages WHERE session_id = k ORDER BY seq LIMIT 1) \
+    FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) ORDER BY place";
+
 /// Takes in the answer to a question.
 type Take = fn(&mut Known, &Foresight, &[Row]) -> Result<(), StoreError>;
 
@@ -34,6 +40,17 @@ pub struct Questions<'a> {
 impl<'a> Questions<'a> {
     pub fn of(foresight: &'a Foresight) -> Self {
         let mut asked: Vec<(String, Vec<Value>, Take)> = Vec::new();
+        if !foresight.conversations.is_empty() {
+            let conversations = foresight.conversations.iter();
+            let transcripts: Vec<&str> = conversations.clone().map(|one| one.transcript.as_str()).collect();
+            let places = Value::Ints(conversations.clone().map(|one| one.seen.last_seq).collect());
+            let both = vec![Value::from(transcripts.as_slice()), places];
+            let keys: Vec<&str> = conversations.map(|one| one.session.as_str()).collect();
+            // Whether it begins as it was seen is known before what is behind that.
+            asked.push((BEGINNINGS.to_owned(), both.clone(), take_beginnings));
+            asked.push((behind(), both, take_behind));
+            asked.push((unfinished(), values![keys.as_slice()], take_unfinished));
+        }
         let mut ask = |sql: String, ids: Vec<&str>, take: Take| {
             if !ids.is_empty() {
                 asked.push((sql, values![ids.as_slice()], take));
@@ -68,6 +85,49 @@ fn sessions_with_ends() -> String {
          FROM sessions s WHERE session_key = ANY($1)",
         sessions::COLUMNS
     )
+}
+
+fn behind() -> String {
+    format!(
+        "SELECT {}, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) \
+         JOIN messages m ON m.session_id = k AND m.seq > s ORDER BY place, m.seq",
+        message_rows::COLUMNS
+    )
+}
+
+fn unfinished() -> String {
+    format!("SELECT {} FROM runs WHERE session_key = ANY($1) AND NOT is_over ORDER BY ordinal", runs::COLUMNS)
+}
+
+fn take_beginnings(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    for (Conversation { transcript, seen, .. }, row) in foresight.conversations.iter().zip(rows) {
+        let behind = messages::begins_as(seen, row)?.then(Vec::new);
+        known.behind.insert(transcript.clone(), (seen.clone(), behind));
+    }
+    Ok(())
+}
+
+fn take_behind(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        let place: i64 = get(row, message_rows::COLUMN_COUNT)?;
+        let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+        let Some(Conversation { transcript, .. }) = foresight.conversations.get(place) else { continue };
+        // Of several that were said for one transcript the last one is known.
+        let is_last = foresight.conversations[place + 1..].iter().all(|other| other.transcript != *transcript);
+        if let Some((_, Some(behind))) = known.behind.get_mut(transcript).filter(|_| is_last) {
+            behind.push(message(row)?);
+        }
+    }
+    Ok(())
+}
+
+fn take_unfinished(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {
+    known.unfinished.extend(foresight.conversations.iter().map(|one| (one.session.clone(), Vec::new())));
+    for row in rows {
+        let run = runs::run(row)?;
+        known.unfinished.entry(run.session_key.clone()).or_default().push(run);
+    }
+    Ok(())
 }
 
 fn take_sessions(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {

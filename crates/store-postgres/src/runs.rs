@@ -15,7 +15,7 @@ use crate::connection::Database;
 use crate::rows::{Column, Kind, assigned, given, names};
 use crate::values::{self, Value, values};
 
-const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
+pub const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
     started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting, owner";
 
 /// The columns that a run is written with, in the order of [`row`].
@@ -89,7 +89,7 @@ pub static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
 /// Runs that no living node drives.
 const ORPHANED: &str = "NOT is_over AND NOT EXISTS (SELECT 1 FROM nodes WHERE fence = owner)";
 
-fn run(row: &Row) -> Result<Run, StoreError> {
+pub fn run(row: &Row) -> Result<Run, StoreError> {
     let error = match text_if_any(row, 18)? {
         Some(kind) => Some(RunError { kind: error_kind(&kind), message: text(row, 19)? }),
         None => None,
@@ -171,6 +171,9 @@ impl RunQueries for Database {
     }
 
     fn unfinished_of(&self, session: &SessionKey) -> Result<Vec<Run>, StoreError> {
+        if let Some(known) = self.known.borrow().unfinished(session) {
+            return Ok(known.clone());
+        }
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_key = $1 AND NOT is_over ORDER BY ordinal");
         self.rows(&sql, values![session.as_str()], run)
     }

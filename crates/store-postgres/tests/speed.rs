@@ -32,6 +32,7 @@ async fn turn(store: &Arc<dyn Store>, task: u64, number: u64) {
         transcripts: if session { vec![run.session_id.clone()] } else { Vec::new() },
         runs: vec![run.id.clone()],
         messages: messages.iter().map(|id| (*id).clone()).collect(),
+        conversations: Vec::new(),
     };
     let accepted = run.clone();
     work(store, foreseen(true, &[&run.message_id]), move |tx| {

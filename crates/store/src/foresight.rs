@@ -2,6 +2,8 @@
 
 use model::{MessageId, RunId, SessionId, SessionKey};
 
+use crate::messages::Seen;
+
 /// Said with a unit of work, so that a backend that is far from its database asks for many units at
 /// once what each of them would wait for alone. Only a hint: a unit that asks for something else gets
 /// it all the same.
@@ -15,6 +17,16 @@ pub struct Foresight {
     pub runs: Vec<RunId>,
     /// Whether these ids are free.
     pub messages: Vec<MessageId>,
+    pub conversations: Vec<Conversation>,
+}
+
+/// What a turn reads before it asks its model: which runs of a session are unfinished, and what its
+/// transcript has behind what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    pub session: SessionKey,
+    pub transcript: SessionId,
+    pub seen: Seen,
 }
 
 impl Foresight {
@@ -24,5 +36,6 @@ impl Foresight {
         self.transcripts.extend(other.transcripts);
         self.runs.extend(other.runs);
         self.messages.extend(other.messages);
+        self.conversations.extend(other.conversations);
     }
 }

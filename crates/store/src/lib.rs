@@ -26,7 +26,7 @@ pub use documents::{Document, DocumentQueries, DocumentWrites};
 pub use error::StoreError;
 pub use events::{EventQueries, EventWrites, LogBounds, StoredEvent};
 pub use facts::{Fact, FactQueries, FactWrites};
-pub use foresight::Foresight;
+pub use foresight::{Conversation, Foresight};
 pub use kept::{Kept, KeptBounds, KeptQueries, KeptWrites};
 pub use messages::{MessageHit, MessagePage, MessageQueries, MessageWrites, SearchQuery, Seen};
 pub use nodes::{NewNode, Node, NodeQueries, NodeWrites};

@@ -11,7 +11,7 @@ use model::{
     RunState, Session, SessionKey, SessionKind, StopCause, Timestamp, ToolCallRecord, ToolCallState,
 };
 use providers::Sampling;
-use store::{Foresight, StoreError, Tx};
+use store::{Conversation, Foresight, StoreError, Tx};
 use tools::ToolContext;
 use tracing::Instrument;
 
@@ -22,7 +22,14 @@ use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
 use super::persist::{WAITS, foreseen};
 use crate::kept::KeptThings;
-use crate::sessions::{CompactOptions, StoredSearch, append_message, open_session, split_system};
+use crate::sessions::{CompactOptions, Glance, StoredSearch, append_message, open_session, split_system};
+
+/// What a turn begins with.
+struct Opening {
+    session: Option<Session>,
+    history: Vec<NewMessage>,
+    calls: Vec<ToolCallRecord>,
+}
 
 impl Runs {
     /// Starts the next run of a session when it is ready and nothing stands in its way.
@@ -63,7 +70,7 @@ impl Runs {
     /// Gives `None` when the gateway stops before the turn is over.
     async fn turn(self: &Arc<Self>, live: &Arc<LiveRun>) -> Result<Option<TurnOutcome>, OpError> {
         let agent = self.agents.require(&live.reference.agent_id)?;
-        let run = self.begin(live, &agent).await?;
+        let (run, opening) = self.begin(live, &agent).await?;
         if live.cancel.is_cancelled() {
             return Ok(Some(TurnOutcome {
                 end: TurnEnd::Cancelled { partial: None },
@@ -72,7 +79,11 @@ impl Runs {
                 usage: run.usage,
             }));
         }
-        let turn = self.prepare(live, &agent, &run).await?;
+        let opening = match opening {
+            Some(opening) => opening,
+            None => self.open(&run).await?,
+        };
+        let turn = self.prepare(live, &agent, &run, opening).await?;
         let journal = TurnJournal::new(Arc::clone(self), Arc::clone(live));
         let router = Arc::clone(self.models.router());
         let limit = self.time_limit(&run);
@@ -94,11 +105,12 @@ impl Runs {
         }
     }
 
-    /// Marks the run as running, once; a run taken up after a restart is running already.
-    async fn begin(&self, live: &Arc<LiveRun>, agent: &Agent) -> Result<Run, OpError> {
+    /// Marks the run as running, once; a run taken up after a restart is running already. In a session that
+    /// was talking just now, the same unit of work reads what the turn begins with.
+    async fn begin(&self, live: &Arc<LiveRun>, agent: &Agent) -> Result<(Run, Option<Opening>), OpError> {
         let stored = live.run();
         if stored.state == RunState::Running {
-            return Ok(stored);
+            return Ok((stored, None));
         }
         let now = self.clock.now();
         let model = self.candidates(&stored, agent, None).first().cloned();
@@ -116,20 +128,47 @@ impl Runs {
                 model: model.map_or_else(String::new, |model| model.to_string()),
             },
         );
-        let foresight = Foresight { runs: vec![row.id.clone()], ..Foresight::default() };
+        let transcripts = self.sessions.transcripts();
+        let seen = transcripts.seen(&row.session_id);
+        let mut foresight = Foresight { runs: vec![row.id.clone()], ..Foresight::default() };
+        if let Some(seen) = seen.clone() {
+            let (session, transcript) = (row.session_key.clone(), row.session_id.clone());
+            foresight.sessions.push(session.clone());
+            foresight.conversations.push(Conversation { session, transcript, seen });
+        }
         let written = self.persist(foresight, move |tx| {
+            let glance = seen.clone().map(|seen| Glance::at(tx, &row, seen)).transpose()?;
+            let session = if glance.is_some() { tx.sessions().get(&row.session_key)? } else { None };
+            let calls = if glance.is_some() { tx.tool_calls().of_run(&row.id)? } else { Vec::new() };
             if !tx.runs_mut().update_unfinished(&row)? {
                 return Err(OpError::not_found(model::Noun::Run, &row.id));
             }
             tx.events_mut().append(now, &event)?;
-            Ok(())
+            Ok(glance.map(|glance| (session, glance, calls)))
         });
-        if let Err(error) = written.await {
-            // Nobody was told that it started, so its end must not say so.
-            live.update(|run| (run.state, run.started_at, run.model) = (stored.state, None, stored.model));
-            return Err(error);
+        match written.await {
+            Ok(read) => {
+                let opening = read.and_then(|(session, glance, calls)| {
+                    Some(Opening { session, history: transcripts.continued(&run, glance)?, calls })
+                });
+                Ok((run, opening))
+            }
+            Err(error) => {
+                // Nobody was told that it started, so its end must not say so.
+                live.update(|run| (run.state, run.started_at, run.model) = (stored.state, None, stored.model));
+                Err(error)
+            }
         }
-        Ok(run)
+    }
+
+    async fn open(&self, run: &Run) -> Result<Opening, OpError> {
+        let (row, transcripts) = (run.clone(), self.sessions.transcripts());
+        let read = self.recall(move |snapshot| {
+            let session = snapshot.sessions().get(&row.session_key)?;
+            let history = transcripts.conversation(snapshot, &row)?;
+            Ok(Opening { session, history, calls: snapshot.tool_calls().of_run(&row.id)? })
+        });
+        read.await
     }
 
     /// The session's choice, then the run's, the agent's own and its fallbacks.
@@ -144,15 +183,13 @@ impl Runs {
         candidates
     }
 
-    async fn prepare(self: &Arc<Self>, live: &Arc<LiveRun>, agent: &Arc<Agent>, run: &Run) -> Result<Turn, OpError> {
-        let row = run.clone();
-        let transcripts = self.sessions.transcripts();
-        let (session, history, calls) = self
-            .recall(move |snapshot| {
-                let session = snapshot.sessions().get(&row.session_key)?;
-                Ok((session, transcripts.conversation(snapshot, &row)?, snapshot.tool_calls().of_run(&row.id)?))
-            })
-            .await?;
+    async fn prepare(
+        self: &Arc<Self>,
+        live: &Arc<LiveRun>,
+        agent: &Arc<Agent>,
+        run: &Run,
+        Opening { session, history, calls }: Opening,
+    ) -> Result<Turn, OpError> {
         let settings = session.map(|session| session.settings).unwrap_or_default();
         let candidates = self.candidates(run, agent, settings.model.as_ref());
         if candidates.is_empty() {

@@ -18,7 +18,7 @@ use store::{Store, StoreError, Tx};
 pub use compaction::{CompactOptions, Compaction};
 pub use fork::Fork;
 pub use store::{MessagePage, SearchQuery, SessionFilter, SessionPage};
-pub(crate) use transcripts::Transcripts;
+pub(crate) use transcripts::{Glance, Transcripts};
 
 use crate::agents::Agents;
 use crate::models::Models;

@@ -41,13 +41,47 @@ struct Spoken {
     body: NewMessage,
 }
 
+/// What the store has behind a transcript that is kept, read in passing.
+pub(crate) struct Glance {
+    seen: Seen,
+    unfinished: Vec<Run>,
+    /// `None` when the transcript does not begin so any more.
+    behind: Option<Vec<Message>>,
+}
+
+impl Glance {
+    pub(crate) fn at(snapshot: &dyn Snapshot, run: &Run, seen: Seen) -> Result<Self, StoreError> {
+        let unfinished = snapshot.runs().unfinished_of(&run.session_key)?;
+        let behind = snapshot.messages().behind(&run.session_id, &seen)?;
+        Ok(Self { seen, unfinished, behind })
+    }
+}
+
 impl Transcripts {
     /// The conversation that a run sees: everything before it, then what it wrote itself. User messages
     /// that wait behind it belong to later turns.
     pub(crate) fn conversation(&self, snapshot: &dyn Snapshot, run: &Run) -> Result<Vec<NewMessage>, StoreError> {
         let unfinished = snapshot.runs().unfinished_of(&run.session_key)?;
-        let waits = |id: &RunId| *id != run.id && unfinished.iter().any(|other| other.id == *id);
         let transcript = self.take(&run.session_id).brought_up(snapshot, &run.session_id)?;
+        Ok(self.seen_by(run, &unfinished, transcript))
+    }
+
+    /// What is kept of a transcript, to be continued with a [`Glance`]; `None` when nothing is.
+    pub(crate) fn seen(&self, session: &SessionId) -> Option<Seen> {
+        self.lock().by_session.get(session).and_then(Transcript::seen)
+    }
+
+    /// The same as [`Transcripts::conversation`], of what was read already; `None` when that does not
+    /// continue what is kept.
+    pub(crate) fn continued(&self, run: &Run, glance: Glance) -> Option<Vec<NewMessage>> {
+        let mut transcript = self.take(&run.session_id);
+        let behind = glance.behind.filter(|_| transcript.seen() == Some(glance.seen))?;
+        behind.into_iter().for_each(|message| transcript.push(message));
+        Some(self.seen_by(run, &glance.unfinished, transcript))
+    }
+
+    fn seen_by(&self, run: &Run, unfinished: &[Run], transcript: Transcript) -> Vec<NewMessage> {
+        let waits = |id: &RunId| *id != run.id && unfinished.iter().any(|other| other.id == *id);
         let is_own = |spoken: &&Spoken| spoken.run.as_ref() == Some(&run.id);
         let before =
             transcript.messages.iter().filter(|spoken| !is_own(spoken) && !spoken.run.as_ref().is_some_and(waits));
@@ -56,7 +90,7 @@ impl Transcripts {
         if run.session_key.kind() != SessionKind::Ephemeral {
             self.put(&run.session_id, transcript);
         }
-        Ok(conversation)
+        conversation
     }
 
     /// Forgets a transcript that is gone.

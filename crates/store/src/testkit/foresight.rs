@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::place::{Dice, Reopen, write};
 use super::rows::{at, key, run, session};
-use crate::{Foresight, MessagePage, NewNode, Outcome, PendingInput, Snapshot, StoreError, Tx, WriteJob};
+use crate::{
+    Conversation, Foresight, MessagePage, NewNode, Outcome, PendingInput, Seen, Snapshot, StoreError, Tx, WriteJob,
+};
 
 const UNITS: usize = 160;
 /// Seeds of units that do everything, and from there on of units that only write what many units write.
@@ -68,6 +70,14 @@ impl Side {
         MessageId::trusted(format!("msg_{}{number}", self.0))
     }
 
+    /// A transcript as somebody may have seen it.
+    fn conversation(self, dice: &mut Dice, number: u64) -> Conversation {
+        let count = 1 + dice.roll(2);
+        let last_seq = i64::try_from(count).unwrap_or_default();
+        let seen = Seen { first: self.message(number), last: self.message(number + count - 1), last_seq, count };
+        Conversation { session: self.session(number), transcript: self.transcript(number), seen }
+    }
+
     /// What a unit may or may not ask for, as chance has it.
     fn foresight(self, dice: &mut Dice, first: u64) -> Foresight {
         let mut all = Foresight::default();
@@ -76,12 +86,14 @@ impl Side {
                 sessions: vec![self.session(number)],
                 transcripts: vec![self.transcript(number)],
                 runs: vec![self.run(number)],
+                conversations: vec![self.conversation(dice, number)],
                 messages: (first..first + 2 * NAMES).map(|number| self.message(number)).collect(),
             };
             match dice.roll(8) {
                 0 => one.sessions.clear(),
                 1 => one.runs.clear(),
                 2 => one.messages.clear(),
+                3 => one.conversations.clear(),
                 _ => {}
             }
             all.join(one);
@@ -105,7 +117,7 @@ impl Side {
         let state = if dice.roll(3) == 0 { RunState::Completed } else { RunState::Running };
         let stop_cause = (dice.roll(2) == 0).then_some(StopCause::Timeout);
         let row = Run { owner: node, state, stop_cause, ..run(id.as_str(), key.as_str()) };
-        let what = if is_busy { [2, 4, 10, 13, 13][dice.roll(5) as usize] } else { dice.roll(24) };
+        let what = if is_busy { [2, 4, 4, 10, 13, 13, 23, 24][dice.roll(8) as usize] } else { dice.roll(26) };
         Ok(match what {
             0 | 1 => format!("{:?}", tx.sessions().get(&key)?),
             2 => format!(
@@ -137,6 +149,11 @@ impl Side {
             }
             21 => format!("{:?} {:?}", tx.runs().inputs(&id)?, tx.runs_mut().clear_inputs(&id)),
             22 => format!("{:?}", tx.tool_calls_mut().put(&call(&id))),
+            23 => {
+                let seen = self.conversation(dice, name).seen;
+                format!("{:?}", tx.messages().behind(&transcript, &seen)?)
+            }
+            24 => format!("{:?}", tx.runs().unfinished_of(&key)?),
             _ => format!("{:?}", tx.tool_calls().of_run(&id)?),
         })
     }
