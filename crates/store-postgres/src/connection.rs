@@ -19,7 +19,7 @@ use crate::PostgresOptions;
 use crate::address::Address;
 use crate::known::Known;
 use crate::link::Link;
-use crate::rows::{Kind, gather};
+use crate::rows::{Kind, Step, gather};
 use crate::values::Value;
 
 /// A connection with all repositories on it. Belongs to one thread.
@@ -40,15 +40,6 @@ pub struct Database {
 }
 
 store::repositories!(Database);
-
-/// A statement whose result nobody needs.
-pub enum Step {
-    /// `BEGIN`, `SAVEPOINT` and the like.
-    Control(&'static str),
-    Statement(Statement, Vec<Value>),
-    /// One row of a statement for many.
-    Row(Statement, Kind, Vec<Value>),
-}
 
 /// Rows that came, and the number of rows that were changed.
 pub type Answer = (Vec<Row>, u64);
@@ -75,11 +66,11 @@ impl Database {
         Ok(())
     }
 
-    /// As [`Database::defer`], for a row that goes out with others of its kind. Until something is asked,
-    /// rows are written in the order of their kinds.
-    pub fn defer_row(&self, kind: Kind, row: Vec<Value>) -> Result<(), StoreError> {
+    /// As [`Database::defer`], for a row that goes out with others of its kind; `sql` is the same for all of a
+    /// kind. Until something is asked, rows are written in the order of their kinds.
+    pub fn defer_row(&self, kind: Kind, sql: &str, row: Vec<Value>) -> Result<(), StoreError> {
         self.check()?;
-        let statement = self.prepared(kind.sql())?;
+        let statement = self.prepared(sql)?;
         self.unsent.borrow_mut().push(Step::Row(statement, kind, row));
         Ok(())
     }

@@ -107,7 +107,7 @@ const WRITTEN: [Column; 10] = [
 ];
 
 /// Messages whose ids and places are free. Should one not be, the statement fails and takes the transaction with it.
-pub static APPEND_ALL: LazyLock<String> = LazyLock::new(|| {
+static APPEND_ALL: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO messages ({}) SELECT message_id, session_id, run_id, role, created_at, tokens, content, extra, \
          CAST(words AS tsvector), seq FROM {}",
@@ -118,7 +118,7 @@ pub static APPEND_ALL: LazyLock<String> = LazyLock::new(|| {
 
 const NOTED: [Column; 3] = [("session_id", "text"), ("session_key", "text"), ("agent_id", "text")];
 
-pub static NOTE_ALL: LazyLock<String> = LazyLock::new(|| {
+static NOTE_ALL: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT INTO transcripts ({}) SELECT * FROM {} {UNLESS_NOTED}", names(&NOTED), given(&NOTED))
 });
 
@@ -199,7 +199,7 @@ impl Database {
     ) -> Result<i64, StoreError> {
         let mut row = message_values(session, id, run, at, body)?;
         row.push(Value::from(place));
-        self.defer_row(Kind::Message, row)?;
+        self.defer_row(Kind::Message, &APPEND_ALL, row)?;
         if place == 1 {
             self.note_transcript(key, session)?;
         }
@@ -208,7 +208,7 @@ impl Database {
     }
 
     fn note_transcript(&self, key: &SessionKey, session: &SessionId) -> Result<(), StoreError> {
-        self.defer_row(Kind::Transcript, values![session.as_str(), key.as_str(), key.agent().as_str()])
+        self.defer_row(Kind::Transcript, &NOTE_ALL, values![session.as_str(), key.as_str(), key.agent().as_str()])
     }
 }
 

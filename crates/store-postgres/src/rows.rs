@@ -1,4 +1,4 @@
-//! Rows that go out with others of their kind.
+//! What waits to be sent, and rows that go out with others of their kind.
 //!
 //! A batch of many units writes the same few kinds of rows again and again, and a statement costs more
 //! than a row. So rows whose outcome nobody waits for are kept apart until something is asked, and then
@@ -8,9 +8,16 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Statement;
 
-use crate::connection::Step;
 use crate::values::Value;
-use crate::{messages, runs, sessions};
+
+/// A statement whose result nobody needs.
+pub enum Step {
+    /// `BEGIN`, `SAVEPOINT` and the like.
+    Control(&'static str),
+    Statement(Statement, Vec<Value>),
+    /// One row of a statement that takes an array for each column. The first column says what it is about.
+    Row(Statement, Kind, Vec<Value>),
+}
 
 /// In the order in which they are written: a run stands before it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,17 +41,6 @@ enum Second {
 }
 
 impl Kind {
-    /// Takes an array for each column. The first column says what the row is about.
-    pub fn sql(self) -> &'static str {
-        match self {
-            Kind::Session => &sessions::PUT_ALL,
-            Kind::NewRun => &runs::INSERT_ALL,
-            Kind::Message => &messages::APPEND_ALL,
-            Kind::Transcript => &messages::NOTE_ALL,
-            Kind::RunChange => &runs::UPDATE_ALL,
-        }
-    }
-
     fn second(self) -> Second {
         match self {
             Kind::Session => Second::Replaces,

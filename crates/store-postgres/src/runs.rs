@@ -47,7 +47,7 @@ const WRITTEN: [Column; 24] = [
 ];
 
 /// Runs whose ids are free.
-pub static INSERT_ALL: LazyLock<String> =
+static INSERT_ALL: LazyLock<String> =
     LazyLock::new(|| format!("INSERT INTO runs ({}) SELECT * FROM {}", names(&WRITTEN), given(&WRITTEN)));
 
 static INSERT_IF_FREE: LazyLock<String> = LazyLock::new(|| {
@@ -72,7 +72,7 @@ static UPDATE_UNFINISHED: LazyLock<String> = LazyLock::new(|| {
 
 /// The same for runs of which it is known that they are there, not over and their owner's. Should one not be
 /// so after all, the division takes the transaction with it.
-pub static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
+static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     let assigned = assigned(&WRITTEN, |name, _| match name {
         "stop_cause" => {
             String::from("CASE WHEN n.is_over THEN n.stop_cause ELSE COALESCE(n.stop_cause, r.stop_cause) END")
@@ -203,7 +203,7 @@ impl RunWrites for Database {
         let is_known = self.known.borrow().run(&run.id).map(|known| known.is_some());
         match is_known {
             // Its id is free; should it not be, the statement fails and takes the transaction with it.
-            Some(false) => self.defer_row(Kind::NewRun, row(run)?)?,
+            Some(false) => self.defer_row(Kind::NewRun, &INSERT_ALL, row(run)?)?,
             Some(true) => return Err(is_there(run)),
             None if self.execute(&INSERT_IF_FREE, row(run)?)? == 0 => {
                 return Err(is_there(run));
@@ -226,7 +226,7 @@ impl RunWrites for Database {
         drop(known);
         let is_updated = match may_change {
             Some(true) => {
-                self.defer_row(Kind::RunChange, row(run)?)?;
+                self.defer_row(Kind::RunChange, &UPDATE_ALL, row(run)?)?;
                 true
             }
             Some(false) => false,

@@ -35,7 +35,7 @@ const CHANGING: [Column; 13] = [
     ("settings", "text"),
 ];
 
-pub static PUT_ALL: LazyLock<String> = LazyLock::new(|| {
+static PUT_ALL: LazyLock<String> = LazyLock::new(|| {
     let written = [FROM_KEY.as_slice(), &CHANGING].concat();
     let changed = assigned(&CHANGING, |name, _| format!("EXCLUDED.{name}"));
     format!(
@@ -125,7 +125,7 @@ impl SessionQueries for Database {
     }
 
     fn idle_since(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionKey>, StoreError> {
-        let sql = "SELECT session_key FROM sessions WHERE NOT ephemeral AND updated_hour <= $1 / 3600000 AND updated_at < $1 \
+        let sql = "SELECT session_key FROM sessions WHERE NOT ephemeral AND updated_hour <= $1::bigint / 3600000 AND updated_at < $1 \
             ORDER BY updated_hour, updated_at, session_key LIMIT $2";
         self.rows(sql, values![before.as_ms(), limit], key)
     }
@@ -159,7 +159,7 @@ impl SessionWrites for Database {
             settings.spawned_by.as_ref().map(SessionKey::as_str),
             values::json(settings)?,
         ];
-        self.defer_row(Kind::Session, row)
+        self.defer_row(Kind::Session, &PUT_ALL, row)
     }
 
     fn delete(&self, key: &SessionKey) -> Result<Option<u64>, StoreError> {

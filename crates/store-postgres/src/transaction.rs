@@ -6,9 +6,10 @@ use store::backend::numbers::stored;
 use store::{Foresight, StoreError};
 
 use crate::columns::{count, get, text};
-use crate::connection::{Database, Step};
+use crate::connection::Database;
 use crate::events::LAST_CURSOR;
 use crate::questions::Questions;
+use crate::rows::Step;
 use crate::values::values;
 
 /// What all writing transactions of all nodes lock, in the database's own space of locks: "patchbay" in ASCII.

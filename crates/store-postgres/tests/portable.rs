@@ -243,7 +243,7 @@ fn the_portable_form_has_every_column_but_those_that_are_made_anew() {
     let url = server.fresh_database();
     drop(PostgresStore::open(&url, PostgresOptions::default()).expect("makes the schema"));
     let sql = "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public' \
-        AND table_name NOT IN ('schema_migrations', 'batches')";
+        AND table_name NOT IN ('schema_migrations', 'batches') AND is_generated = 'NEVER'";
     let found = server.sql(url.rsplit('/').next().expect("a name"), sql);
     let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
     found.sort_unstable();

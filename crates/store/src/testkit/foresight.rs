@@ -16,12 +16,14 @@ use crate::{
 
 const UNITS: usize = 160;
 /// Seeds of units that do everything, and from there on of units that only write what many units write.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 12;
 const BUSY_FROM: u64 = 5;
 /// So few that units meet each other's rows again and again.
 const NAMES: u64 = 3;
 /// Units of which busy ones have the same names; then there are others, because what has ended stays so.
-const FELLOWS: usize = 4;
+const FELLOWS: usize = 8;
+/// Busy units that may meet in one transaction; the next ones find what they wrote.
+const TOGETHER: usize = 5;
 
 /// What units do, and what they do it to.
 #[derive(Debug, Clone, Copy)]
@@ -113,11 +115,12 @@ impl Side {
         let node = if dice.roll(2) == 0 { nodes[0] } else { nodes[1] };
         let (key, transcript, id) = (self.session(name), self.transcript(name), self.run(other));
         let place = (&key, &transcript);
-        let message = self.message(first + dice.roll(2 * NAMES));
+        // A transcript often begins with the message of its own number.
+        let message = self.message(if dice.roll(2) == 0 { name } else { first + dice.roll(2 * NAMES) });
         let state = if dice.roll(3) == 0 { RunState::Completed } else { RunState::Running };
         let stop_cause = (dice.roll(2) == 0).then_some(StopCause::Timeout);
         let row = Run { owner: node, state, stop_cause, ..run(id.as_str(), key.as_str()) };
-        let what = if is_busy { [2, 4, 4, 10, 13, 13, 23, 24][dice.roll(8) as usize] } else { dice.roll(26) };
+        let what = if is_busy { [2, 4, 4, 9, 10, 13, 13, 23, 24][dice.roll(9) as usize] } else { dice.roll(26) };
         Ok(match what {
             0 | 1 => format!("{:?}", tx.sessions().get(&key)?),
             2 => format!(
@@ -233,6 +236,8 @@ pub async fn what_is_foreseen_changes_no_answer(place: &dyn Reopen) {
             later.push(unit(UNFORESEEN, number, seed, nodes, manner, &without));
             if !manner.is_busy {
                 store.submit(later.remove(0)).await;
+            } else if number % TOGETHER == 0 {
+                write(&store, |_| Ok(())).await;
             }
         }
         for unit in later {
