@@ -137,14 +137,19 @@ impl Runs {
             foresight.conversations.push(Conversation { session, transcript, seen });
         }
         let written = self.persist(foresight, move |tx| {
-            let glance = seen.clone().map(|seen| Glance::at(tx, &row, seen)).transpose()?;
-            let session = if glance.is_some() { tx.sessions().get(&row.session_key)? } else { None };
-            let calls = if glance.is_some() { tx.tool_calls().of_run(&row.id)? } else { Vec::new() };
+            let read = match seen.clone() {
+                Some(seen) => Some((
+                    tx.sessions().get(&row.session_key)?,
+                    Glance::at(tx, &row, seen)?,
+                    tx.tool_calls().of_run(&row.id)?,
+                )),
+                None => None,
+            };
             if !tx.runs_mut().update_unfinished(&row)? {
                 return Err(OpError::not_found(model::Noun::Run, &row.id));
             }
             tx.events_mut().append(now, &event)?;
-            Ok(glance.map(|glance| (session, glance, calls)))
+            Ok(read)
         });
         match written.await {
             Ok(read) => {
