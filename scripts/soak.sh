@@ -31,7 +31,8 @@ with() { (export "$1" && "${@:2}"); }
 soak "schedules of the simulation" with PATCHBAY_SCHEDULES="$(times 20000)" suite services simulation
 soak "kills of one gateway" with PATCHBAY_KILLS="$(times 5000)" suite patchbay crash
 soak "kills of nodes in a cluster" with PATCHBAY_CLUSTER_ROUNDS="$(times 100)" suite patchbay cluster kills
-soak "cuts, frozen nodes, restarts and a lost bus" suite patchbay cluster --skip kills
+soak "cuts, frozen nodes, restarts, a lost bus and a database that is away" \
+    with PATCHBAY_OUTAGE_SECS="$(times 30)" suite patchbay cluster --skip kills
 soak "a full disk, and crowds of connections" suite patchbay limits
 
 say ""
