@@ -70,6 +70,13 @@ impl Database {
         get(row, 1)
     }
 
+    /// Asks behind the lock, before any unit has run, what more units are about to ask for.
+    pub fn foresee(&self, foresight: &Foresight) -> Result<(), StoreError> {
+        let mut questions = Questions::of(foresight);
+        let answers = self.ask_all(questions.statements())?;
+        questions.learn(self, &answers)
+    }
+
     /// Begins a view of one moment, taken by its first query.
     pub fn begin_read(&self) {
         self.forget();

@@ -20,6 +20,9 @@ use crate::transaction::{Ended, Mark, Stamp};
 /// How long after a commit that failed every statement is waited for whose outcome a unit could be told.
 const DOUBT: Duration = Duration::from_secs(30);
 
+/// From how long a wait for the lock on a batch takes in what has come meanwhile.
+const LONG_WAIT: Duration = Duration::from_millis(2);
+
 /// A unit of work that waits, and what it is about to ask for.
 pub struct Submitted {
     pub job: WriteJob,
@@ -98,7 +101,11 @@ impl Writer {
 
     /// Runs waiting units in one transaction; those that are left get one of their own.
     fn batch(&mut self, jobs: &mut VecDeque<Submitted>) {
-        let database = match self.begin(&self.foresight(jobs)) {
+        let asked_at = Instant::now();
+        let begun = self.begin(&self.foresight(jobs));
+        let is_shared = asked_at.elapsed() > LONG_WAIT;
+        let begun = if is_shared { begun.and_then(|database| self.join(database, jobs)) } else { begun };
+        let database = match begun {
             Ok(database) => database,
             Err(error) => {
                 tracing::error!(%error, "a transaction could not be begun");
@@ -146,6 +153,27 @@ impl Writer {
             refuse_all(jobs, &error);
         }
         tell(units, &told);
+    }
+
+    /// Takes in the units that came while other nodes were writing: fewer, larger transactions are what makes
+    /// a lock that many wait for go round faster.
+    fn join(&mut self, database: Database, jobs: &mut VecDeque<Submitted>) -> Result<Database, StoreError> {
+        let mut late = VecDeque::new();
+        self.queue.take_now(self.batch_max.saturating_sub(jobs.len()), &mut late);
+        let foresight = self.foresight(&mut late);
+        jobs.append(&mut late);
+        if foresight == Foresight::default() {
+            return Ok(database);
+        }
+        match database.foresee(&foresight) {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                if !database.link.is_closed() && database.abandon().is_ok() {
+                    self.database = Some(database);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// What the waiting units are about to ask for.
