@@ -113,12 +113,15 @@ impl Tokens {
 
     /// Puts the configured credentials in place of the former ones.
     pub fn set_configured(&self, tokens: Vec<ConfiguredToken>) {
+        let mut known = self.write();
         let configured: HashMap<_, _> = tokens
             .into_iter()
             .map(|token| {
                 let hash = hash(token.secret.expose_secret());
+                // What is stored too is the same credential, here and at every other node.
+                let stored = known.stored.get(&hash).map(|stored| stored.id.clone());
                 let identity = TokenIdentity {
-                    id: TokenId::trusted(format!("config:{}", token.id)),
+                    id: stored.unwrap_or_else(|| TokenId::trusted(format!("config:{}", token.id))),
                     name: token.id,
                     scopes: token.scopes,
                     role: token.role,
@@ -129,7 +132,6 @@ impl Tokens {
                 (hash, Arc::new(identity))
             })
             .collect();
-        let mut known = self.write();
         let lost_one = known.configured.iter().any(|(hash, identity)| configured.get(hash) != Some(identity));
         known.configured = configured;
         drop(known);

@@ -6,7 +6,7 @@ use events::Delivery;
 use model::{Cursor, Event, RunOutcome, Scope, ScopeSet, Secret};
 use providers::testkit::{Gate, Scripted};
 use services::runs::FollowItem;
-use services::tokens::NewToken;
+use services::tokens::{ConfiguredToken, NewToken};
 use testkit::soon;
 
 use crate::pair::{A, Pair, me, outcome, seen};
@@ -186,6 +186,16 @@ async fn the_operator_of_a_node_is_the_same_principal_at_every_node() {
     })
     .await;
     assert_eq!((&there.id, there.scopes), (&id, ScopeSet::OPERATOR));
+    // Its own node has it from its home, too.
+    let own = ConfiguredToken {
+        id: id.to_string(),
+        secret: secret.clone(),
+        scopes: ScopeSet::OPERATOR,
+        role: String::from("operator"),
+        words: Vec::new(),
+    };
+    pair.one.services.tokens.set_configured(vec![own]);
+    assert_eq!(pair.one.services.tokens.authenticate(secret.expose_secret()).unwrap().id, id);
     pair.end().await;
 }
 
