@@ -29,7 +29,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Its model says `answer` to everything.
+    /// Its model says `answer` to everything. Messages stay: a summary in their place could not be counted.
     pub async fn start(answer: String) -> Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let upstream = listener.local_addr().expect("a bound listener has an address").port();
@@ -37,7 +37,7 @@ impl Gateway {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let home = tempfile::tempdir().expect("a temporary folder");
         let config = format!(
-            "[providers.up]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\nmodels = [\"m\"]\ndiscover = false\n[agents.main]\nmodel = \"up/m\"\n[limits]\nsession_queue = 1000\n"
+            "[providers.up]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\nmodels = [\"m\"]\ndiscover = false\n[agents.main]\nmodel = \"up/m\"\n[limits]\nsession_queue = 1000\n[sessions.compaction]\nenabled = false\n"
         );
         std::fs::write(home.path().join("config.toml"), config).expect("the configuration is written");
         // A file that may not grow is an error to the program, as on a full disk, and not its end.
