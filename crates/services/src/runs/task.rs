@@ -22,7 +22,7 @@ use super::journal::{TurnJournal, append_final};
 use super::live::LiveRun;
 use super::persist::{WAITS, foreseen};
 use crate::kept::KeptThings;
-use crate::sessions::{CompactOptions, Glance, StoredSearch, append_message, open_session, split_system};
+use crate::sessions::{CompactOptions, Glance, StoredSearch, append_message, split_system};
 
 /// What a turn begins with.
 struct Opening {
@@ -321,7 +321,6 @@ impl Runs {
         let mut waits = WAITS.iter().copied().chain(std::iter::repeat(WAITS[3]));
         loop {
             let (row, message, event) = (run.clone(), message.clone(), event.clone());
-            let fresh = self.ids.session();
             let (holder, kept) = (self.holder(), Arc::clone(&self.kept));
             let foresight = Foresight {
                 messages: message.iter().map(|(id, _)| id.clone()).collect(),
@@ -332,7 +331,7 @@ impl Runs {
                 if row.session_key.kind() == SessionKind::Ephemeral {
                     return end_ephemeral(tx, &kept, &row, event);
                 }
-                end_run(tx, &row, message, event, fresh, holder)
+                end_run(tx, row, message, event, holder)
             });
             let written = written.await;
             match written {
@@ -512,31 +511,27 @@ fn end_ephemeral(tx: &dyn Tx, kept: &KeptThings, run: &Run, event: Event) -> Res
 
 fn end_run(
     tx: &dyn Tx,
-    run: &Run,
+    mut run: Run,
     message: Option<(MessageId, NewMessage)>,
     event: Event,
-    fresh: model::SessionId,
     holder: Option<Holder>,
 ) -> Result<Written, OpError> {
     let now = run.ended_at.unwrap_or(run.accepted_at);
     // Deleted with its session, or ended before: exactly one terminal event was written then.
-    if !tx.runs_mut().update_unfinished(run)? {
+    let Some(mut session) = tx.sessions().get(&run.session_key)? else { return Ok(NOTHING) };
+    // A reset that came before this end took the run along, with its message.
+    run.session_id.clone_from(&session.id);
+    if !tx.runs_mut().update_unfinished(&run)? {
         return Ok(NOTHING);
     }
-    let mut session = open_session(tx, &run.session_key, fresh, now)?;
     session.aborted_last_run = run.state == RunState::Cancelled;
-    if session.id == run.session_id {
-        if let Some((id, message)) = &message {
-            append_final(tx, &mut session, run, id, message, now)?;
-        }
-        keep_inputs(tx, &mut session, run, now)?;
-    } else if let Some((id, message)) = &message {
-        // The session was reset meanwhile: the answer belongs to the transcript of its question.
-        tx.messages_mut().append((&run.session_key, &run.session_id), id, Some(&run.id), now, message)?;
+    if let Some((id, message)) = &message {
+        append_final(tx, &mut session, &run, id, message, now)?;
     }
+    keep_inputs(tx, &mut session, &run, now)?;
     tx.sessions_mut().put(&session)?;
     tx.runs_mut().clear_inputs(&run.id)?;
-    let event = close_calls(tx, run, event, now)?;
+    let event = close_calls(tx, &run, event, now)?;
     tx.events_mut().append(now, &event)?;
     if let Some(holder) = holder.filter(|holder| session.token_count > holder.threshold) {
         // No other node may start a run before this one has shortened the session.

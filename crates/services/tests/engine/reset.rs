@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::{ErrorKind, Event, NewMessage, RunId, RunState, StopCause};
 use providers::testkit::{Gate, Scripted};
+use services::runs::Responded;
 use services::sessions::CompactOptions;
 use testkit::{TestGateway, soon};
 use tokio::task::JoinHandle;
@@ -75,6 +76,30 @@ async fn a_reset_is_carried_out_although_nobody_waits_for_it() {
     assert_eq!(outcome(&gateway, &late).await, COMPLETED);
     assert_ne!(session_id(&gateway).await, old);
     assert_eq!(gateway.messages(A).await, [user("afresh"), assistant("afresh")]);
+    close(gateway).await;
+}
+
+#[tokio::test]
+async fn input_of_a_run_whose_end_comes_behind_a_reset_is_in_the_new_conversation_with_its_message() {
+    let (gateway, gate) = (TestGateway::start().await, Gate::new());
+    gateway.provider.push(Scripted::held(&gate, "never"));
+    let (active, waiting) = (gateway.say(A, "one").await, gateway.say(A, "two").await);
+    gate.reached().await;
+    let old = session_id(&gateway).await;
+    assert_eq!(gateway.services.runs.respond(&waiting, "and three").await.unwrap(), Responded::Queued);
+    // The end of the waiting run is on its way when the reset passes it by.
+    gateway.store.hold_next();
+    let (services, run) = (Arc::clone(&gateway.services), waiting.clone());
+    let cancel = tokio::spawn(async move { services.runs.cancel(&run, StopCause::User).await.unwrap() });
+    soon("the cancellation", gateway.store.reached(1)).await;
+    let fresh = soon("the reset", resetting(&gateway)).await.unwrap();
+    assert_ne!(fresh.id, old);
+    gateway.store.let_go();
+    soon("the cancellation", cancel).await.unwrap();
+    assert_eq!(outcome(&gateway, &active).await, cancelled(StopCause::SessionReset));
+    assert_eq!(outcome(&gateway, &waiting).await, cancelled(StopCause::User));
+    assert_eq!(gateway.ended(&waiting).await.session_id, fresh.id);
+    assert_eq!(gateway.messages(A).await, [user("two"), user("and three")]);
     close(gateway).await;
 }
 
