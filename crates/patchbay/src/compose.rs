@@ -165,8 +165,8 @@ fn local(settings: &Settings, home: &Path) -> Arc<dyn Provider> {
     )
 }
 
-/// The credentials of the configuration, the first operator's among them, who is known as `admin_id`.
-pub fn tokens(settings: &Settings, (admin_id, admin): (&str, &Secret)) -> Vec<ConfiguredToken> {
+/// The credentials of the configuration, the first operator's among them.
+pub fn tokens(settings: &Settings, admin: &Secret) -> Vec<ConfiguredToken> {
     let operator = |id: &str, secret: Secret| ConfiguredToken {
         id: id.to_owned(),
         secret,
@@ -174,7 +174,7 @@ pub fn tokens(settings: &Settings, (admin_id, admin): (&str, &Secret)) -> Vec<Co
         role: String::from("operator"),
         words: Vec::new(),
     };
-    let mut tokens = vec![operator(admin_id, admin.clone())];
+    let mut tokens = vec![operator("admin", admin.clone())];
     tokens.extend(settings.auth.token.iter().map(|token| ConfiguredToken {
         id: token.id.clone(),
         secret: token.secret.clone(),

@@ -73,27 +73,18 @@ impl Gateway {
         .context("the gateway could not be started")?;
         configuration.tell_through(&services);
         let gateway = Gateway { services, configuration, home: home.clone(), store, metrics: recorder() };
-        let admin_id = match gateway.share(admin).await {
-            Ok(id) => id,
-            Err(error) => {
+        if gateway.store.is_shared() {
+            // Whoever operates one node operates the cluster.
+            let (services, name) = (&gateway.services, gateway.services.cluster.name());
+            if let Err(error) = services.tokens.share(&format!("operator of {name}"), admin).await {
                 gateway.withdraw().await;
                 return Err(error.into());
             }
-        };
-        gateway.services.tokens.set_configured(compose::tokens(&settings, (&admin_id, admin)));
-        gateway.follow_configuration(admin_id, admin.clone());
+        }
+        gateway.services.tokens.set_configured(compose::tokens(&settings, admin));
+        gateway.follow_configuration(admin.clone());
         gateway.look_for_ollama();
         Ok(gateway)
-    }
-
-    /// Whoever operates one node operates the cluster, and is the same to all of its nodes. Gives the id
-    /// of the operator.
-    async fn share(&self, admin: &Secret) -> Result<String, model::OpError> {
-        if !self.store.is_shared() {
-            return Ok(String::from("admin"));
-        }
-        let (tokens, name) = (&self.services.tokens, self.services.cluster.name());
-        Ok(tokens.share(&format!("operator of {name}"), admin).await?.to_string())
     }
 
     /// Takes up what a former gateway left unfinished.
@@ -111,7 +102,7 @@ impl Gateway {
     }
 
     /// Carries changes of the configuration into the running parts.
-    fn follow_configuration(&self, admin_id: String, admin: Secret) {
+    fn follow_configuration(&self, admin: Secret) {
         let (services, home) = (Arc::clone(&self.services), self.home.path().to_owned());
         self.configuration.live().on_change(
             "gateway",
@@ -120,7 +111,7 @@ impl Gateway {
                 services.agents.replace(settings.agents(&home));
                 services.sessions.set_rules(settings.sessions.clone());
                 services.runs.set_limits(settings.limits.clone());
-                services.tokens.set_configured(compose::tokens(settings, (&admin_id, &admin)));
+                services.tokens.set_configured(compose::tokens(settings, &admin));
                 crate::logging::set_level(&settings.log.level);
                 Ok(())
             }),

@@ -146,29 +146,11 @@ fn means(event: &Event, id: &str, uuid: Option<uuid::Uuid>) -> bool {
 /// What the log still tells of a run whose row went with its session.
 fn gone(stored: &StoredEvent) -> Option<Run> {
     let run = stored.event.run()?;
+    let (id, key, message_id) = (run.run_id.clone(), run.session_key.clone(), model::MessageId::trusted(""));
     Some(Run {
-        id: run.run_id.clone(),
-        session_key: run.session_key.clone(),
-        session_id: model::SessionId::trusted(""),
         agent_id: run.agent_id.clone(),
         state: RunState::Completed,
-        message_id: MessageId::trusted(""),
-        started_by: String::new(),
-        origin: String::new(),
-        options: model::RunOptions::default(),
-        model: None,
-        accepted_at: stored.at,
-        started_at: None,
-        ended_at: None,
-        iterations: 0,
-        usage: model::Usage::default(),
-        next_seq: 0,
-        end_reason: None,
-        stop_cause: None,
-        error: None,
-        response: None,
-        awaiting: None,
-        owner: model::Fence(0),
+        ..Run::pending(id, key, message_id, stored.at, model::Fence(0))
     })
 }
 

@@ -111,14 +111,14 @@ impl Tokens {
         })
     }
 
-    /// Puts the configured credentials in place of the former ones.
+    /// Puts the configured credentials in place of the former ones. One that is stored too keeps the id that
+    /// it has there, so that it is one credential at all nodes.
     pub fn set_configured(&self, tokens: Vec<ConfiguredToken>) {
         let mut known = self.write();
         let configured: HashMap<_, _> = tokens
             .into_iter()
             .map(|token| {
                 let hash = hash(token.secret.expose_secret());
-                // What is stored too is the same credential, here and at every other node.
                 let stored = known.stored.get(&hash).map(|stored| stored.id.clone());
                 let identity = TokenIdentity {
                     id: stored.unwrap_or_else(|| TokenId::trusted(format!("config:{}", token.id))),

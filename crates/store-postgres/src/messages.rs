@@ -89,7 +89,6 @@ impl MessageQueries for Database {
 /// The end of the transcript `$2`.
 const NEXT_SEQ: &str = "COALESCE((SELECT MAX(seq) FROM messages WHERE session_id = $2), 0) + 1";
 
-const NOTE: &str = "INSERT INTO transcripts (session_id, session_key, agent_id)";
 const UNLESS_NOTED: &str = "ON CONFLICT (session_id) DO NOTHING";
 
 /// The columns of [`message_values`], and the place.
@@ -161,16 +160,16 @@ impl Database {
         // A transcript begins with message 1, or with a summary that took the place of others. What no run
         // wrote may be either, so it is noted on the way.
         let note = if run.is_none() {
-            format!("WITH noted AS ({NOTE} VALUES ($2, $10, $11) {UNLESS_NOTED}) ")
+            format!("WITH noted AS (INSERT INTO transcripts ({}) VALUES ($2, $10, $11) {UNLESS_NOTED}) ", names(&NOTED))
         } else {
             String::new()
         };
         let parameters_before = if run.is_none() { 11 } else { 9 };
         let seq = place.map_or_else(|| NEXT_SEQ.to_owned(), |_| format!("${}", parameters_before + 1));
         let sql = format!(
-            "{note}INSERT INTO messages (message_id, session_id, seq, run_id, role, created_at, tokens, content, extra, words) \
-             VALUES ($1, $2, {seq}, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector)) \
-             ON CONFLICT DO NOTHING RETURNING seq"
+            "{note}INSERT INTO messages ({}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CAST($9::text AS tsvector), {seq}) \
+             ON CONFLICT DO NOTHING RETURNING seq",
+            names(&WRITTEN)
         );
         let mut values = message_values(session, id, run, at, body)?;
         if run.is_none() {

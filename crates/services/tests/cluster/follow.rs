@@ -188,7 +188,7 @@ async fn the_operator_of_a_node_is_the_same_principal_at_every_node() {
     assert_eq!((&there.id, there.scopes), (&id, ScopeSet::OPERATOR));
     // Its own node has it from its home, too.
     let own = ConfiguredToken {
-        id: id.to_string(),
+        id: String::from("admin"),
         secret: secret.clone(),
         scopes: ScopeSet::OPERATOR,
         role: String::from("operator"),

@@ -1,8 +1,8 @@
 //! Rows to write and to compare.
 
 use model::{
-    AgentId, Content, Cursor, Event, Fence, Message, MessageId, NewMessage, Run, RunId, RunOptions, RunState, Session,
-    SessionId, SessionKey, SessionSettings, Timestamp, Usage,
+    AgentId, Content, Cursor, Event, Fence, Message, MessageId, NewMessage, Run, RunId, Session, SessionId, SessionKey,
+    SessionSettings, Timestamp,
 };
 
 use crate::{StoreError, Tx};
@@ -61,30 +61,12 @@ pub fn session(text: &str, updated_ms: i64) -> Session {
 
 /// A plain pending run of the session's present transcript.
 pub fn run(id: &str, session_key: &str) -> Run {
-    let session_key = key(session_key);
+    let (key, message_id) = (key(session_key), MessageId::trusted(format!("msg_of_{id}")));
     Run {
-        id: RunId::trusted(id),
-        session_id: SessionId::trusted(format!("ses_{session_key}")),
-        agent_id: session_key.agent(),
-        session_key,
-        state: RunState::Pending,
-        message_id: MessageId::trusted(format!("msg_of_{id}")),
+        session_id: SessionId::trusted(format!("ses_{key}")),
         started_by: String::from("operator"),
         origin: String::from("aleph"),
-        options: RunOptions::default(),
-        model: None,
-        accepted_at: at(10),
-        started_at: None,
-        ended_at: None,
-        iterations: 0,
-        usage: Usage::default(),
-        next_seq: 0,
-        end_reason: None,
-        stop_cause: None,
-        error: None,
-        response: None,
-        awaiting: None,
-        owner: Fence(0),
+        ..Run::pending(RunId::trusted(id), key, message_id, at(10), Fence(0))
     }
 }
 
