@@ -16,6 +16,22 @@ use crate::rows::{Column, Kind, given, names};
 use crate::search;
 use crate::values::{Value, json, values};
 
+/// How transcripts `$1` begin, each up to its place in `$2`: a row for each, in their order, which
+/// [`begins_as`] reads.
+pub const BEGINNINGS: &str = "SELECT (SELECT COUNT(*) FROM messages WHERE session_id = k AND seq <= s), \
+    (SELECT message_id FROM messages WHERE session_id = k AND seq = s), \
+    (SELECT message_id FROM messages WHERE session_id = k ORDER BY seq LIMIT 1) \
+    FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) ORDER BY place";
+
+/// What transcripts `$1` have behind their places in `$2`, in order. Behind the message stands which of them
+/// it belongs to, counted from 1.
+pub static BEHIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS}, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) \
+         JOIN messages m ON m.session_id = k AND m.seq > s ORDER BY place, m.seq"
+    )
+});
+
 /// Whether a transcript begins as it was seen: a row of the number of messages up to the last one seen, that
 /// one's id, and the id of the first.
 pub fn begins_as(seen: &Seen, row: &Row) -> Result<bool, StoreError> {
@@ -49,13 +65,9 @@ impl MessageQueries for Database {
         if let Some(known) = self.known.borrow().behind(session, seen) {
             return Ok(known.clone());
         }
-        let sql = "SELECT COUNT(*), (SELECT message_id FROM messages WHERE session_id = $1 AND seq = $2), \
-            (SELECT message_id FROM messages WHERE session_id = $1 ORDER BY seq LIMIT 1) \
-            FROM messages WHERE session_id = $1 AND seq <= $2";
-        let behind = format!("SELECT {COLUMNS} FROM messages m WHERE m.session_id = $1 AND m.seq > $2 ORDER BY m.seq");
-        let place = values![session.as_str(), seen.last_seq];
+        let both = values![[session.as_str()].as_slice(), Value::Ints(vec![seen.last_seq])];
         // Nearly always the beginning stands, so that both are asked at once.
-        let answers = self.ask_all(vec![(sql.to_owned(), place.clone()), (behind, place)])?;
+        let answers = self.ask_all(vec![(BEGINNINGS.to_owned(), both.clone()), (BEHIND.clone(), both)])?;
         let [(beginning, _), (messages, _)] = answers.as_slice() else { return Ok(None) };
         let Some(row) = beginning.first() else { return Ok(None) };
         let is_same = begins_as(seen, row)?;

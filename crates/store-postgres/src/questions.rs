@@ -23,11 +23,6 @@ const ENDS: &str =
 
 const TAKEN: &str = "SELECT message_id FROM messages WHERE message_id = ANY($1)";
 
-const BEGINNINGS: &str = "SELECT (SELECT COUNT(*) FROM messages WHERE session_id = k AND seq <= s), \
-    (SELECT message_id FROM messages WHERE session_id = k AND seq = s), \
-    (SELECT message_id FROM messages WHERE session_id = k ORDER BY seq LIMIT 1) \
-    FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) ORDER BY place";
-
 /// Takes in the answer to a question.
 type Take = fn(&mut Known, &Foresight, &[Row]) -> Result<(), StoreError>;
 
@@ -47,9 +42,9 @@ impl<'a> Questions<'a> {
             let both = vec![Value::from(transcripts.as_slice()), places];
             let keys: Vec<&str> = conversations.map(|one| one.session.as_str()).collect();
             // Whether it begins as it was seen is known before what is behind that.
-            asked.push((BEGINNINGS.to_owned(), both.clone(), take_beginnings));
-            asked.push((behind(), both, take_behind));
-            asked.push((unfinished(), values![keys.as_slice()], take_unfinished));
+            asked.push((messages::BEGINNINGS.to_owned(), both.clone(), take_beginnings));
+            asked.push((messages::BEHIND.clone(), both, take_behind));
+            asked.push((runs::UNFINISHED.clone(), values![keys.as_slice()], take_unfinished));
         }
         let mut ask = |sql: String, ids: Vec<&str>, take: Take| {
             if !ids.is_empty() {
@@ -85,18 +80,6 @@ fn sessions_with_ends() -> String {
          FROM sessions s WHERE session_key = ANY($1)",
         sessions::COLUMNS
     )
-}
-
-fn behind() -> String {
-    format!(
-        "SELECT {}, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY u (k, s, place) \
-         JOIN messages m ON m.session_id = k AND m.seq > s ORDER BY place, m.seq",
-        message_rows::COLUMNS
-    )
-}
-
-fn unfinished() -> String {
-    format!("SELECT {} FROM runs WHERE session_key = ANY($1) AND NOT is_over ORDER BY ordinal", runs::COLUMNS)
 }
 
 fn take_beginnings(known: &mut Known, foresight: &Foresight, rows: &[Row]) -> Result<(), StoreError> {

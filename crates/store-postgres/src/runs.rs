@@ -15,7 +15,7 @@ use crate::connection::Database;
 use crate::rows::{Column, Kind, assigned, given, names};
 use crate::values::{self, Value, values};
 
-pub const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
+const COLUMNS: &str = "run_id, session_key, session_id, agent_id, state, message_id, started_by, origin, options, model, accepted_at, \
     started_at, ended_at, iterations, usage, next_seq, end_reason, stop_cause, error_kind, error_message, response, awaiting, owner";
 
 /// The columns that a run is written with, in the order of [`row`].
@@ -84,6 +84,11 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
          AND r.owner = n.owner RETURNING 1) SELECT 1 / (COUNT(*) = cardinality($1))::int FROM changed",
         given(&WRITTEN)
     )
+});
+
+/// Runs of sessions `$1` that are not over, in the order in which they were accepted.
+pub static UNFINISHED: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM runs WHERE session_key = ANY($1) AND NOT is_over ORDER BY ordinal")
 });
 
 /// Runs that no living node drives.
@@ -174,8 +179,7 @@ impl RunQueries for Database {
         if let Some(known) = self.known.borrow().unfinished(session) {
             return Ok(known.clone());
         }
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_key = $1 AND NOT is_over ORDER BY ordinal");
-        self.rows(&sql, values![session.as_str()], run)
+        self.rows(&UNFINISHED, values![[session.as_str()].as_slice()], run)
     }
 
     fn orphans(&self) -> Result<Vec<Run>, StoreError> {

@@ -23,7 +23,7 @@ use dice::Dice;
 use world::World;
 
 /// Schedules of each of the tests below in an ordinary run.
-const SCHEDULES: u64 = 300;
+const SCHEDULES: u64 = 500;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
